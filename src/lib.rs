@@ -1,0 +1,3 @@
+//! Says why an AWS Application Load Balancer answers 502 while every target is Healthy.
+
+pub mod access_log;

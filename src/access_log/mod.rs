@@ -1,6 +1,15 @@
 //! Bytes → lines → entries.
 
+pub mod gunzip;
+pub mod json;
+pub mod lines;
+pub mod object_key;
 pub mod parse;
+pub mod read_report;
+pub mod reader;
 pub mod time;
 
+pub use object_key::{ObjectKey, ObjectKind};
 pub use parse::{Entry, Field, LineKind, Malformed};
+pub use read_report::{MalformedSample, ReadError, ReadOutcome, ReadReport, VendedFormat};
+pub use reader::Reader;

@@ -14,10 +14,7 @@ use super::time;
 
 /// A field of an access-log entry, in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(
-    missing_docs,
-    reason = "the names are the ones of the AWS documentation"
-)]
+#[expect(missing_docs, reason = "the names are the ones of the AWS documentation")]
 pub enum Field {
     Type,
     Time,
@@ -129,13 +126,15 @@ impl LineKind {
         let Some(fourth) = words.next() else {
             return Self::Other;
         };
-        if is_entry_type(first) && time::looks_like_time(second) {
+        if time::looks_like_time(second) {
             // A health-check entry has its latency where an access-log entry names the load balancer.
-            return if third.contains(&b'/') || number(third).is_none() {
-                Self::AccessLog
-            } else {
-                Self::HealthCheckLog
-            };
+            let is_latency = third == b"-" || number(third).is_some();
+            if is_latency && (is_entry_type(first) || matches!(first, b"grpc" | b"lambda")) {
+                return Self::HealthCheckLog;
+            }
+            if is_entry_type(first) {
+                return Self::AccessLog;
+            }
         }
         if first == b"tls" && (second == b"1.0" || second == b"2.0") {
             return Self::NetworkLoadBalancer;
@@ -202,22 +201,14 @@ impl<'a> Entry<'a> {
         if !begins_like_an_entry(line) {
             return Err(Malformed::NotAnEntry(LineKind::of(line)));
         }
-        let mut tokens = Tokens {
-            fields: [b""; KNOWN_FIELDS],
-            known: 0,
-            extra: b"",
-        };
+        let mut tokens = Tokens { fields: [b""; KNOWN_FIELDS], known: 0, extra: b"" };
         tokens.read(line, Quotes::Strict);
         if let Some(created) = tokens.get(Field::RequestCreationTime)
             && created != b"-"
             && !time::looks_like_time(created)
         {
             // A raw quote stood inside a text: read again, a quote ends a text only before a space.
-            let mut lenient = Tokens {
-                fields: [b""; KNOWN_FIELDS],
-                known: 0,
-                extra: b"",
-            };
+            let mut lenient = Tokens { fields: [b""; KNOWN_FIELDS], known: 0, extra: b"" };
             lenient.read(line, Quotes::Lenient);
             if lenient
                 .get(Field::RequestCreationTime)
@@ -232,33 +223,20 @@ impl<'a> Entry<'a> {
                 other => Malformed::NotAnEntry(other),
             });
         }
-        let time = tokens
-            .get(Field::Time)
-            .and_then(time::parse_micros)
-            .ok_or(Malformed::Time)?;
-        Ok(Self {
-            fields: tokens.fields,
-            known: tokens.known,
-            extra: tokens.extra,
-            time,
-        })
+        let time = tokens.get(Field::Time).and_then(time::parse_micros).ok_or(Malformed::Time)?;
+        Ok(Self { fields: tokens.fields, known: tokens.known, extra: tokens.extra, time })
     }
 
     /// The bytes of a field as they stand in the log (without the quotes); `None` when the row is of
     /// an era without this field.
     pub fn raw(&self, field: Field) -> Option<&'a [u8]> {
         let index = field as usize;
-        if index < self.known {
-            self.fields.get(index).copied()
-        } else {
-            None
-        }
+        if index < self.known { self.fields.get(index).copied() } else { None }
     }
 
     /// The bytes of a field; `None` when it is absent, empty or `-`.
     pub fn get(&self, field: Field) -> Option<&'a [u8]> {
-        self.raw(field)
-            .filter(|value| !value.is_empty() && *value != b"-")
+        self.raw(field).filter(|value| !value.is_empty() && *value != b"-")
     }
 
     /// When the load balancer generated the response: microseconds since 1970, UTC.
@@ -268,20 +246,18 @@ impl<'a> Entry<'a> {
 
     /// When the load balancer received the request: microseconds since 1970, UTC.
     pub fn request_creation_time(&self) -> Option<i64> {
-        self.get(Field::RequestCreationTime)
-            .and_then(time::parse_micros)
+        self.get(Field::RequestCreationTime).and_then(time::parse_micros)
     }
 
-    /// A number in seconds, such as a processing time; `-1` stands for "not recorded".
+    /// A number in seconds, such as a processing time; `-1` stands for "not recorded". What is longer
+    /// than eleven days is no time of a request: the longest timeout of a load balancer is about an hour.
     pub fn seconds(&self, field: Field) -> Option<f64> {
-        self.get(field).and_then(number)
+        self.get(field).and_then(number).filter(|seconds| seconds.abs() <= 1e6)
     }
 
     /// A status code; `None` when it is `-` or no number.
     pub fn status(&self, field: Field) -> Option<u16> {
-        self.get(field)
-            .and_then(digits)
-            .and_then(|value| u16::try_from(value).ok())
+        self.get(field).and_then(digits).and_then(|value| u16::try_from(value).ok())
     }
 
     /// A count of bytes; `None` when it is `-` or no number.
@@ -332,17 +308,12 @@ impl<'a> RequestLine<'a> {
         };
         let rest = rest.unwrap_or_default();
         let (head, last) = match memchr::memrchr(b' ', rest) {
-            Some(at) => (
-                rest.get(..at).unwrap_or_default(),
-                rest.get(at + 1..).unwrap_or_default(),
-            ),
+            Some(at) => {
+                (rest.get(..at).unwrap_or_default(), rest.get(at + 1..).unwrap_or_default())
+            }
             None => (&b""[..], rest),
         };
-        let (url, protocol) = if is_protocol(last) {
-            (head, Some(last))
-        } else {
-            (rest, None)
-        };
+        let (url, protocol) = if is_protocol(last) { (head, Some(last)) } else { (rest, None) };
         let present = |part: &&[u8]| !part.is_empty() && *part != b"-";
         Self {
             method: method.filter(present),
@@ -354,15 +325,15 @@ impl<'a> RequestLine<'a> {
     /// The path of the URL: from the third slash to the query. `None` when the URL has none.
     pub fn path(&self) -> Option<&'a [u8]> {
         let url = self.url?;
-        let after_scheme = match memchr::memmem::find(url, b"://") {
-            Some(at) => url.get(at + 3..)?,
+        let url = match memchr2(b'?', b'#', url) {
+            Some(at) => url.get(..at)?,
             None => url,
         };
-        let path = after_scheme.get(memchr(b'/', after_scheme)?..)?;
-        Some(match memchr2(b'?', b'#', path) {
-            Some(at) => path.get(..at).unwrap_or(path),
-            None => path,
-        })
+        let after_scheme = match memchr::memmem::find(url, b"://") {
+            Some(at) if !url.starts_with(b"/") => url.get(at + 3..)?,
+            _ => url,
+        };
+        after_scheme.get(memchr(b'/', after_scheme)?..)
     }
 }
 
@@ -417,11 +388,7 @@ impl<'a> Tokens<'a> {
 
     fn get(&self, field: Field) -> Option<&'a [u8]> {
         let index = field as usize;
-        if index < self.known {
-            self.fields.get(index).copied()
-        } else {
-            None
-        }
+        if index < self.known { self.fields.get(index).copied() } else { None }
     }
 }
 
@@ -453,11 +420,7 @@ fn closing_quote(text: &[u8], quotes: Quotes) -> usize {
         let next = text.get(at + 1);
         match text.get(at) {
             Some(b'\\') => {
-                from = if matches!(next, Some(b'"' | b'\\')) {
-                    at + 2
-                } else {
-                    at + 1
-                };
+                from = if matches!(next, Some(b'"' | b'\\')) { at + 2 } else { at + 1 };
             }
             _ if quotes == Quotes::Strict || matches!(next, None | Some(b' ')) => return at,
             _ => from = at + 1,
@@ -473,9 +436,7 @@ fn begins_like_an_entry(line: &[u8]) -> bool {
     let (Some(first), Some(rest)) = (line.get(..at), line.get(at + 1..)) else {
         return false;
     };
-    let second = rest
-        .get(..memchr(b' ', rest).unwrap_or(rest.len()))
-        .unwrap_or_default();
+    let second = rest.get(..memchr(b' ', rest).unwrap_or(rest.len())).unwrap_or_default();
     is_entry_type(first) && time::looks_like_time(second)
 }
 
@@ -529,13 +490,305 @@ fn number(text: &[u8]) -> Option<f64> {
     if let [whole @ .., b'.', a, b, c] = text
         && let (Some(whole), Some(thousandths)) = (digits(whole), digits(&[*a, *b, *c]))
     {
+        // One division of two exact numbers gives the very value that the text stands for.
         return u32::try_from(whole)
             .ok()
-            .map(|whole| f64::from(whole) + thousandths as f64 / 1000.0);
+            .map(|whole| (u64::from(whole) * 1000 + thousandths) as f64 / 1000.0);
     }
-    std::str::from_utf8(text)
-        .ok()?
-        .parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite())
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A row of every known field and four that are not known yet.
+    const ROW: [&str; 37] = [
+        "https",
+        "2026-11-20T12:05:00.123456Z",
+        "app/shop-web/50dc6c495c0c9188",
+        "198.51.100.9:50122",
+        "192.0.2.15:8080",
+        "0.001",
+        "10.018",
+        "-1",
+        "502",
+        "-",
+        "410",
+        "620",
+        "\"GET https://shop.example.com:443/cart?id=7 HTTP/1.1\"",
+        "\"agent/1.0 (a; b)\"",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "TLSv1.2",
+        "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/1122334455667788",
+        "\"Root=1-65e2f000-000000000000000000000001\"",
+        "\"shop.example.com\"",
+        "\"session-reused\"",
+        "0",
+        "2026-11-20T12:04:50.101000Z",
+        "\"waf,forward\"",
+        "\"-\"",
+        "\"-\"",
+        "\"192.0.2.15:8080\"",
+        "\"-\"",
+        "\"Acceptable\"",
+        "\"SpaceInUri\"",
+        "TID_00000000000000000000000000000001",
+        "\"-\"",
+        "\"-\"",
+        "\"-\"",
+        "-",
+        "192.0.2.200",
+        "\"two words\"",
+        "\"\"",
+    ];
+
+    fn row(changes: &[(Field, &str)]) -> String {
+        let mut fields = ROW;
+        for (field, value) in changes {
+            fields[*field as usize] = value;
+        }
+        fields[..KNOWN_FIELDS].join(" ")
+    }
+
+    fn text(bytes: Option<&[u8]>) -> Option<&str> {
+        bytes.map(|bytes| std::str::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn reads_the_rows_of_every_era() {
+        for count in [18, 20, 23, 24, 25, 27, 29, 30, 33, 34, 37] {
+            for line_break in ["", "\n", "\r\n"] {
+                let line = format!("{}{line_break}", ROW[..count].join(" "));
+                let entry = Entry::parse(line.as_bytes()).unwrap();
+                let known = count.min(KNOWN_FIELDS);
+                assert_eq!(entry.known, known, "{count}");
+                for (at, expected) in ROW[..known].iter().enumerate() {
+                    assert_eq!(
+                        entry.fields[at],
+                        expected.trim_matches('"').as_bytes(),
+                        "{count} {}",
+                        FIELD_NAMES[at]
+                    );
+                }
+                assert_eq!(entry.request_creation_time().is_some(), 22 <= count, "{count}");
+                assert_eq!(words(entry.extra()).count(), count - known, "{count}");
+            }
+        }
+    }
+
+    #[test]
+    fn reads_numbers_and_times() {
+        let line = row(&[]);
+        let entry = Entry::parse(line.as_bytes()).unwrap();
+        assert_eq!(entry.seconds(Field::RequestProcessingTime), Some(0.001));
+        assert_eq!(entry.seconds(Field::TargetProcessingTime), Some(10.018));
+        assert_eq!(entry.seconds(Field::ResponseProcessingTime), Some(-1.0));
+        assert_eq!(entry.status(Field::ElbStatusCode), Some(502));
+        assert_eq!(entry.status(Field::TargetStatusCode), None);
+        assert_eq!(entry.bytes(Field::SentBytes), Some(620));
+        assert_eq!(
+            entry.request_creation_time().map(|created| entry.time() - created),
+            Some(10_022_456)
+        );
+        assert_eq!(entry.get(Field::RedirectUrl), None);
+        assert_eq!(entry.raw(Field::RedirectUrl), Some(&b"-"[..]));
+        assert!(format!("{entry:?}").contains("shop-web"));
+    }
+
+    #[test]
+    fn a_number_is_the_value_that_stands_there() {
+        for (text, expected) in [
+            ("0.000", Some(0.0)),
+            ("1.001", Some(1.001)),
+            ("8.029", Some(8.029)),
+            ("4294967295.999", Some(4_294_967_295.999)),
+            ("0.000021", Some(0.000_021)),
+            ("-1", Some(-1.0)),
+            ("-0.001", Some(-0.001)),
+            ("60", Some(60.0)),
+            ("nan", None),
+            ("inf", None),
+            ("1e999", None),
+            ("1.x01", None),
+            ("", None),
+        ] {
+            assert_eq!(number(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_hold_what_clients_send() {
+        for value in [
+            "GET https://example.com:443/a?q=\\x22b\\x22 HTTP/1.1",
+            "GET https://example.com:443/shell?cd /tmp;rm -rf *;x HTTP/1.1",
+            "GET https://example.com:443/a\\\"b HTTP/1.1",
+            "GET https://example.com:443/a\"b\"c HTTP/1.1",
+            "GET https://example.com:443/\u{e9} HTTP/1.1",
+            "",
+        ] {
+            let quoted = format!("\"{value}\"");
+            for field in [Field::Request, Field::UserAgent, Field::DomainName] {
+                let line = row(&[(field, &quoted)]);
+                let entry = Entry::parse(line.as_bytes()).unwrap();
+                assert_eq!(text(entry.raw(field)), Some(value), "{field:?}");
+                assert_eq!(
+                    text(entry.get(Field::RequestCreationTime)),
+                    Some(ROW[Field::RequestCreationTime as usize]),
+                    "{field:?} {value}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_kept() {
+        let line = row(&[(Field::UserAgent, "\"agent\"")]).into_bytes();
+        let at = memchr::memmem::find(&line, b"agent").unwrap();
+        let mut line = line;
+        line[at] = 0xff;
+        let entry = Entry::parse(&line).unwrap();
+        assert_eq!(entry.raw(Field::UserAgent), Some(&b"\xffgent"[..]));
+    }
+
+    #[test]
+    fn splits_request_lines() {
+        for (line, method, url, protocol, path) in [
+            (
+                "GET http://example.com:80/ HTTP/1.1",
+                Some("GET"),
+                Some("http://example.com:80/"),
+                Some("HTTP/1.1"),
+                Some("/"),
+            ),
+            (
+                "GET https://example.com:443/a b?c=/d HTTP/1.0 ",
+                Some("GET"),
+                Some("https://example.com:443/a b?c=/d"),
+                Some("HTTP/1.0"),
+                Some("/a b"),
+            ),
+            (
+                "POST https://[2001:db8::7]:443/x#y HTTP/2",
+                Some("POST"),
+                Some("https://[2001:db8::7]:443/x#y"),
+                Some("HTTP/2"),
+                Some("/x"),
+            ),
+            (
+                "GET https://example.com?a=/b HTTP/1.1",
+                Some("GET"),
+                Some("https://example.com?a=/b"),
+                Some("HTTP/1.1"),
+                None,
+            ),
+            (
+                "GET /a?b=http://c/d HTTP/1.1",
+                Some("GET"),
+                Some("/a?b=http://c/d"),
+                Some("HTTP/1.1"),
+                Some("/a"),
+            ),
+            (
+                "--location https://example.com:443/ HTTP/1.1",
+                Some("--location"),
+                Some("https://example.com:443/"),
+                Some("HTTP/1.1"),
+                Some("/"),
+            ),
+            (
+                "GET https://example.com:443/no-version -",
+                Some("GET"),
+                Some("https://example.com:443/no-version"),
+                None,
+                Some("/no-version"),
+            ),
+            ("- http://example.com:80- -", None, Some("http://example.com:80-"), None, None),
+            ("- http://example.com:8080- ", None, Some("http://example.com:8080-"), None, None),
+            ("- http://example.com:80-/ ", None, Some("http://example.com:80-/"), None, Some("/")),
+            ("- - -", None, None, None, None),
+            ("-", None, None, None, None),
+            ("", None, None, None, None),
+            ("GET", Some("GET"), None, None, None),
+        ] {
+            let request = RequestLine::split(line.as_bytes());
+            assert_eq!(text(request.method), method, "{line}");
+            assert_eq!(text(request.url), url, "{line}");
+            assert_eq!(text(request.protocol), protocol, "{line}");
+            assert_eq!(text(request.path()), path, "{line}");
+        }
+    }
+
+    #[test]
+    fn splits_endpoints_at_the_last_colon() {
+        for (value, address, port) in [
+            ("192.0.2.7:80", "192.0.2.7", Some(80)),
+            ("2001:db8::7:50718", "2001:db8::7", Some(50718)),
+            ("[2001:db8::7]:443", "2001:db8::7", Some(443)),
+            ("192.0.2.7", "192.0.2.7", None),
+            ("192.0.2.7:", "192.0.2.7:", None),
+            ("192.0.2.7:65536", "192.0.2.7:65536", None),
+            ("-", "-", None),
+            ("", "", None),
+        ] {
+            assert_eq!(endpoint(value.as_bytes()), (address.as_bytes(), port));
+        }
+    }
+
+    #[test]
+    fn tells_what_is_no_entry() {
+        let bad_time = row(&[(Field::Time, "2026-02-30T00:00:00Z")]);
+        let short = ROW[..17].join(" ");
+        let connection = "2026-11-20T12:05:00.123456Z 198.51.100.9 36280 443 TLSv1.3 TLS_AES_128_GCM_SHA256 0.014 \"-\" - - Success TID_01";
+        let classic = "2026-11-20T12:05:00.123456Z old-web 198.51.100.9:2817 192.0.2.1:80 0.000073 0.001048 0.000057 200 200 0 29 \"GET http://example.com:80/ HTTP/1.1\" \"-\" - -";
+        let check = "2026-11-20T12:05:00.123456Z 0.003 192.0.2.15:8080 shop PASS 200 - app/shop-web/50dc6c495c0c9188 192.0.2.200";
+        let network = "tls 2.0 2026-11-20T12:05:00 net/a/0f 1a2b 198.51.100.9:51341 192.0.2.15:443 5 2 98 246 -";
+        let not = Malformed::NotAnEntry;
+        for (line, expected) in [
+            (bad_time.as_str(), Malformed::Time),
+            (&short, Malformed::TooFewFields(17)),
+            (connection, not(LineKind::ConnectionLog)),
+            (classic, not(LineKind::ClassicLoadBalancer)),
+            (&format!("http {check}"), not(LineKind::HealthCheckLog)),
+            (&format!("https {check}"), not(LineKind::HealthCheckLog)),
+            (&format!("grpc {check}"), not(LineKind::HealthCheckLog)),
+            (&format!("lambda {check}"), not(LineKind::HealthCheckLog)),
+            (network, not(LineKind::NetworkLoadBalancer)),
+            ("", not(LineKind::Empty)),
+            (" \t\r\n", not(LineKind::Empty)),
+            ("# put together by hand", not(LineKind::Other)),
+            ("http", not(LineKind::Other)),
+            ("Enable AccessLog for ELB: app/a/0f at 2026-11-20T12:05:00Z", not(LineKind::Other)),
+            ("HTTP 2026-11-20T12:05:00Z app/a/0f -", not(LineKind::Other)),
+        ] {
+            assert_eq!(Entry::parse(line.as_bytes()).err(), Some(expected), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            tail in "([ \"\\\\\\-a:/0-9.Z]{0,12} ?){0,40}",
+        ) {
+            let beginning = b"http 2026-11-20T12:05:00.1Z ";
+            for line in [
+                bytes.clone(),
+                [&beginning[..], &bytes].concat(),
+                [&beginning[..], tail.as_bytes()].concat(),
+            ] {
+                LineKind::of(&line);
+                RequestLine::split(&line).path();
+                endpoint(&line);
+                if let Ok(entry) = Entry::parse(&line) {
+                    entry.request_creation_time();
+                    entry.request().path();
+                    words(entry.extra()).count();
+                    super::super::json::write_line(&entry, std::io::sink()).unwrap();
+                }
+            }
+        }
+    }
 }

@@ -81,11 +81,7 @@ mod tests {
             "2024-12-31T23:59:59.5Z",
         ] {
             let expected: jiff::Timestamp = text.parse().unwrap();
-            assert_eq!(
-                parse_micros(text.as_bytes()),
-                Some(expected.as_microsecond()),
-                "{text}"
-            );
+            assert_eq!(parse_micros(text.as_bytes()), Some(expected.as_microsecond()), "{text}");
         }
     }
 

@@ -1,0 +1,306 @@
+//! What a scenario is made of: a load balancer, its target groups, its targets, its traffic, and what happens to them.
+use crate::{
+    rng::hash,
+    row::{ACCOUNT, REGION},
+};
+
+/// Which idle connection a node takes out of its pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    Newest,
+    Any,
+}
+
+/// When the server closes a connection that nobody uses.
+#[derive(Clone, Copy)]
+pub(crate) enum KeepAlive {
+    /// It answers `Connection: close`.
+    Off,
+    /// After so many seconds, somewhere between the two.
+    Closes(f64, f64),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http,
+    Tls,
+}
+
+/// The program behind a target.
+#[derive(Clone, Copy)]
+pub(crate) struct Server {
+    pub keep_alive: KeepAlive,
+    pub speaks: Speaks,
+    /// Requests at once; more wait.
+    pub workers: usize,
+    /// Connections that may wait for a worker before SYNs are dropped.
+    pub backlog: usize,
+    /// A worker stuck outside the interpreter is killed after so many seconds.
+    pub worker_timeout: Option<(f64, f64)>,
+}
+
+impl Server {
+    const fn serving(keep_alive: KeepAlive) -> Self {
+        Self {
+            keep_alive,
+            speaks: Speaks::Http,
+            workers: 10_000,
+            backlog: 100_000,
+            worker_timeout: None,
+        }
+    }
+    /// Node 20: five seconds set, six seconds kept.
+    pub(crate) const NODE: Self = Self::serving(KeepAlive::Closes(6.0, 6.02));
+    pub(crate) const NODE_FIXED: Self = Self::serving(KeepAlive::Closes(66.0, 66.02));
+    pub(crate) const GUNICORN_THREADS: Self = Self::serving(KeepAlive::Closes(2.0, 2.8));
+    pub(crate) const APACHE: Self = Self::serving(KeepAlive::Closes(5.0, 5.02));
+    pub(crate) const NGINX: Self = Self::serving(KeepAlive::Closes(75.0, 75.02));
+    pub(crate) const GUNICORN_SYNC: Self = Self {
+        workers: 6,
+        backlog: 2048,
+        worker_timeout: Some((30.0, 32.0)),
+        ..Self::serving(KeepAlive::Off)
+    };
+}
+
+pub(crate) struct Target {
+    pub ip: String,
+    pub port: u16,
+    /// `ip:port`, as the log writes it.
+    pub endpoint: String,
+    pub group: usize,
+    pub server: Server,
+    pub registered: bool,
+    pub listening: bool,
+    pub firewalled: bool,
+    pub host_up: bool,
+}
+
+pub(crate) struct Lambda {
+    pub concurrency: usize,
+}
+
+pub(crate) struct Group {
+    pub name: &'static str,
+    pub arn: String,
+    pub https: bool,
+    pub port: u16,
+    pub health_check_port: u16,
+    pub lambda: Option<Lambda>,
+    pub deregistration_delay: f64,
+    /// Seconds until a node hears of a registration or deregistration.
+    pub propagation: (f64, f64),
+    pub priority: &'static str,
+}
+
+/// What the program does with a request of a path. A share is a probability per request.
+#[derive(Clone, Copy)]
+pub(crate) enum Does {
+    Answers(u16),
+    /// A response whose headers cannot be parsed.
+    Malformed,
+    /// More than 32 KB of response headers for clients with large cookies.
+    OversizedHeaders,
+    CrashesProcess(f64),
+    SticksInC(f64),
+    NeverAnswers(f64),
+    /// nginx on the target cannot reach the application.
+    ProxyAnswers502(f64),
+    Fails500(f64),
+    LambdaError(&'static str, f64),
+    /// A listener rule answers.
+    FixedResponse(u16),
+}
+
+pub(crate) struct Path {
+    pub method: &'static str,
+    /// `{n}` stands for a number, `{h}` for eight hexadecimal digits.
+    pub url: &'static str,
+    pub group: usize,
+    pub weight: f64,
+    /// Median seconds and spread of the answer.
+    pub latency: (f64, f64),
+    pub does: Does,
+}
+
+/// A page that asks again so many seconds after each answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Pollers {
+    pub count: usize,
+    pub seconds: (f64, f64),
+}
+
+pub(crate) struct Traffic {
+    pub rate: f64,
+    pub clients: usize,
+    pub pollers: Option<Pollers>,
+    /// One page view is so many requests, almost at once.
+    pub page: usize,
+    pub sticky: bool,
+    pub scanners: f64,
+    pub redirects: f64,
+    pub impatient: f64,
+    /// Exact arrivals (second, path) in place of the Poisson stream.
+    pub exactly: Vec<(f64, usize)>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Change {
+    /// The process ends; whoever waits for it is cut off.
+    Kill(usize),
+    Listen(usize),
+    HostUp(usize, bool),
+    Register(usize),
+    Deregister(usize),
+    /// One child of the server dies with the next request.
+    ChildDies(usize),
+    Rate(f64),
+}
+
+pub(crate) struct Fleet {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub labels: Vec<&'static str>,
+    pub lb: &'static str,
+    pub lb_id: String,
+    pub host: String,
+    pub nodes: Vec<String>,
+    pub idle_timeout: f64,
+    pub reuse: Reuse,
+    pub groups: Vec<Group>,
+    pub targets: Vec<Target>,
+    pub paths: Vec<Path>,
+    pub traffic: Traffic,
+    pub changes: Vec<(f64, Change)>,
+    /// Microseconds since 1970.
+    pub start: i64,
+    pub minutes: f64,
+}
+
+impl Fleet {
+    pub(crate) fn new(name: &'static str, lb: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            about,
+            labels: Vec::new(),
+            lb,
+            lb_id: format!("{:016x}", hash(&format!("lb {lb}"))),
+            host: format!("{lb}.example.com"),
+            nodes: (0..2)
+                .map(|n| format!("203.0.113.{}", 10 + hash(&format!("node {n} {lb}")) % 240))
+                .collect(),
+            idle_timeout: 60.0,
+            reuse: Reuse::Newest,
+            groups: Vec::new(),
+            targets: Vec::new(),
+            paths: Vec::new(),
+            traffic: Traffic {
+                rate: 2.0,
+                clients: 120,
+                pollers: None,
+                page: 1,
+                sticky: false,
+                scanners: 0.02,
+                redirects: 0.02,
+                impatient: 0.02,
+                exactly: Vec::new(),
+            },
+            changes: Vec::new(),
+            // 2026-11-17T02:30:00Z
+            start: 1_794_882_600_000_000,
+            minutes: 15.0,
+        }
+    }
+
+    pub(crate) fn elb(&self) -> String {
+        format!("app/{}/{}", self.lb, self.lb_id)
+    }
+
+    pub(crate) fn certificate(&self) -> String {
+        let h = format!("{:016x}", hash(&format!("certificate {}", self.lb)));
+        let id = format!(
+            "{}-{}-4{}-9{}-{}{}",
+            &h[..8],
+            &h[8..12],
+            &h[1..4],
+            &h[5..8],
+            &h[..8],
+            &h[4..8]
+        );
+        format!("arn:aws:acm:{REGION}:{ACCOUNT}:certificate/{id}")
+    }
+
+    pub(crate) fn label(mut self, labels: &[&'static str]) -> Self {
+        self.labels.extend(labels);
+        self
+    }
+
+    pub(crate) fn group(&mut self, name: &'static str, port: u16) -> &mut Group {
+        let id = format!("{:016x}", hash(&format!("target group {name}")));
+        let arn =
+            format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{name}/{id}");
+        let priority = ["0", "10", "20", "30"][self.groups.len().min(3)];
+        self.groups.push(Group {
+            name,
+            arn,
+            https: false,
+            port,
+            health_check_port: port,
+            lambda: None,
+            deregistration_delay: 300.0,
+            propagation: (0.3, 2.0),
+            priority,
+        });
+        let last = self.groups.len() - 1;
+        &mut self.groups[last]
+    }
+
+    /// The second byte of its addresses: each load balancer has its own network.
+    pub(crate) fn network(&self) -> u64 {
+        match self.lb {
+            "shop" => 20,
+            "orders" => 30,
+            other => 40 + hash(other) % 160,
+        }
+    }
+
+    /// Adds targets to the last group; the addresses are constant.
+    pub(crate) fn targets(&mut self, count: usize, server: Server) {
+        let group = self.groups.len() - 1;
+        for _ in 0..count {
+            let n = self.targets.len();
+            let network = self.network();
+            let ip = format!("10.{network}.{}.{}", 10 + n % 2 * 10, 21 + n * 37 % 200);
+            let port = self.groups[group].port;
+            self.targets.push(Target {
+                endpoint: format!("{ip}:{port}"),
+                ip,
+                port,
+                group,
+                server,
+                registered: true,
+                listening: true,
+                firewalled: false,
+                host_up: true,
+            });
+        }
+    }
+
+    /// Adds a path to the last group and returns its number.
+    pub(crate) fn path(
+        &mut self,
+        method: &'static str,
+        url: &'static str,
+        weight: f64,
+        latency: (f64, f64),
+        does: Does,
+    ) -> usize {
+        let group = self.groups.len().saturating_sub(1);
+        self.paths.push(Path { method, url, group, weight, latency, does });
+        self.paths.len() - 1
+    }
+
+    pub(crate) fn at(&mut self, minute: f64, change: Change) {
+        self.changes.push((minute * 60.0, change));
+    }
+}

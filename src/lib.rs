@@ -1,3 +1,6 @@
 //! Says why an AWS Application Load Balancer answers 502 while every target is Healthy.
 
 pub mod access_log;
+pub mod detection;
+pub mod neutralize;
+pub mod numbers;

@@ -1,0 +1,241 @@
+//! One target group in one five-minute window: everything that is counted while the rows stream by.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use super::{
+    evidence::{Counts, MAX_FAILURE_ROWS},
+    names::{NameId, OTHERS},
+    signature::Signature,
+};
+
+/// Targets, paths and nodes counted per window and target group; the rest is `others`. A target group
+/// has at most 1,000 targets.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
+const MAX_KEYS: usize = 1024;
+
+/// Answers kept per node and target in a window. Beyond it the pair is busy: with 20 requests a
+/// second a connection is never idle for the seconds that a keep-alive timeout takes.
+const MAX_ANSWERS: usize = 6000;
+
+/// Failures by signature.
+pub(super) type BySignature = [u64; Signature::ALL.len()];
+
+/// Requests and failures of one key.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+    pub(super) successes: u64,
+    pub(super) signatures: BySignature,
+    /// Sum of `received_bytes` of the successful rows.
+    pub(super) success_bytes: u64,
+    /// Rows whose connection needed repeated SYNs.
+    pub(super) slow_connects: u64,
+    /// The longest `target_processing_time` of a successful row, milliseconds.
+    pub(super) longest_success: Option<i64>,
+    pub(super) seen: Span,
+    pub(super) success: Span,
+    pub(super) failure: Span,
+    /// When the last request was sent to it.
+    pub(super) last_start: Option<i64>,
+}
+
+/// The first and the last time of something, microseconds since 1970.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Span(pub(super) Option<(i64, i64)>);
+
+impl Span {
+    pub(super) fn add(&mut self, time: i64) {
+        self.0 = Some(match self.0 {
+            Some((first, last)) => (first.min(time), last.max(time)),
+            None => (time, time),
+        });
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        if let Some((first, last)) = other.0 {
+            self.add(first);
+            self.add(last);
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.failures += other.failures;
+        self.successes += other.successes;
+        for (sum, more) in self.signatures.iter_mut().zip(other.signatures) {
+            *sum += more;
+        }
+        self.success_bytes = self.success_bytes.saturating_add(other.success_bytes);
+        self.slow_connects += other.slow_connects;
+        self.longest_success = self.longest_success.max(other.longest_success);
+        self.seen.merge(other.seen);
+        self.success.merge(other.success);
+        self.failure.merge(other.failure);
+        self.last_start = self.last_start.max(other.last_start);
+    }
+}
+
+/// A failed row as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KeptFailure {
+    /// A digest of the row: the rows with the smallest ones are kept, so that the choice does not
+    /// depend on the order of the rows.
+    pub(super) digest: u64,
+    pub(super) time: i64,
+    pub(super) created: Option<i64>,
+    pub(super) signature: Signature,
+    /// The three processing times in milliseconds; -1000 for -1.
+    pub(super) times: [Option<i64>; 3],
+    pub(super) target: Option<NameId>,
+    pub(super) path: Option<NameId>,
+    pub(super) method: Option<NameId>,
+    pub(super) node: NameId,
+    pub(super) object: NameId,
+    pub(super) error_reason: Option<NameId>,
+    pub(super) received_bytes: Option<u64>,
+    pub(super) trace_id: Option<Box<str>>,
+}
+
+/// What one answered request tells of its connection: milliseconds since the start of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Answer {
+    pub(super) start: i32,
+    pub(super) end: i32,
+}
+
+/// The answers of one node and target in one window.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answers {
+    pub(super) list: Vec<Answer>,
+    /// More than [`MAX_ANSWERS`]: the list was given up.
+    pub(super) busy: bool,
+}
+
+/// Everything of one window but the plain counts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Details {
+    pub(super) targets: HashMap<NameId, Tally>,
+    pub(super) paths: HashMap<NameId, Tally>,
+    pub(super) nodes: HashMap<NameId, Tally>,
+    pub(super) methods: HashMap<NameId, Tally>,
+    pub(super) types: HashMap<NameId, Tally>,
+    pub(super) error_reasons: HashMap<NameId, u64>,
+    pub(super) failures: BinaryHeap<KeptFailure>,
+    pub(super) answers: HashMap<(NameId, NameId), Answers>,
+    pub(super) latencies: Latencies,
+}
+
+/// One window of one target group.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cell {
+    pub(super) counts: Counts,
+    pub(super) signatures: BySignature,
+    /// Successful rows that name no target: a Lambda target group.
+    pub(super) successes_without_target: u64,
+    /// Given up when the memory bound is reached and the window has no failure.
+    pub(super) details: Option<Box<Details>>,
+}
+
+impl Details {
+    pub(super) fn keep_failure(&mut self, failure: KeptFailure) {
+        if self.failures.len() < MAX_FAILURE_ROWS {
+            self.failures.push(failure);
+        } else if self.failures.peek().is_some_and(|largest| failure < *largest) {
+            self.failures.pop();
+            self.failures.push(failure);
+        }
+    }
+
+    pub(super) fn keep_answer(&mut self, node: NameId, target: NameId, answer: Answer) {
+        if target == OTHERS {
+            return;
+        }
+        if MAX_KEYS * 4 <= self.answers.len() && !self.answers.contains_key(&(node, target)) {
+            return;
+        }
+        let answers = self.answers.entry((node, target)).or_default();
+        if answers.busy {
+            return;
+        }
+        if MAX_ANSWERS <= answers.list.len() {
+            *answers = Answers { list: Vec::new(), busy: true };
+        } else {
+            answers.list.push(answer);
+        }
+    }
+}
+
+/// The tally of a key, or of `others` when there are too many keys.
+pub(super) fn tally(tallies: &mut HashMap<NameId, Tally>, name: NameId) -> &mut Tally {
+    let name =
+        if MAX_KEYS <= tallies.len() && !tallies.contains_key(&name) { OTHERS } else { name };
+    tallies.entry(name).or_default()
+}
+
+/// A histogram of seconds with buckets 9 % wide (eight for each doubling), from 1 ms to 18 hours.
+#[derive(Debug, Clone)]
+pub(super) struct Latencies {
+    buckets: [u32; Self::BUCKETS],
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self { buckets: [0; Self::BUCKETS] }
+    }
+}
+
+impl Latencies {
+    const BUCKETS: usize = 208;
+
+    pub(super) fn add(&mut self, seconds: f64) {
+        let millis = (seconds * 1000.0).max(1.0);
+        let index = ((millis.log2() * 8.0) as usize).min(Self::BUCKETS - 1);
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            *bucket = bucket.saturating_add(1);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (sum, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
+    /// The value below which a fraction of the rows lies, in seconds: the middle of its bucket.
+    pub(super) fn quantile(&self, fraction: f64) -> Option<f64> {
+        let total: u64 = self.buckets.iter().map(|&count| u64::from(count)).sum();
+        if total == 0 {
+            return None;
+        }
+        let rank = (fraction * (total - 1) as f64) as u64;
+        let mut below = 0;
+        for (index, &count) in self.buckets.iter().enumerate() {
+            below += u64::from(count);
+            if rank < below {
+                return Some(((index as f64 + 0.5) / 8.0).exp2() / 1000.0);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_within_a_tenth() {
+        let mut latencies = Latencies::default();
+        for millis in 1..=1000 {
+            latencies.add(f64::from(millis) / 1000.0);
+        }
+        let p50 = latencies.quantile(0.5).unwrap();
+        let p99 = latencies.quantile(0.99).unwrap();
+        assert!((0.45..0.55).contains(&p50), "{p50}");
+        assert!((0.9..1.1).contains(&p99), "{p99}");
+        assert_eq!(Latencies::default().quantile(0.5), None);
+    }
+}

@@ -1,0 +1,360 @@
+//! The cells of one incident, and the windows around it, added up to [`Evidence`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    cell::{BySignature, Cell, Details, KeptFailure, Latencies, Tally},
+    detector::{Detector, Group},
+    evidence::{
+        Counts, Evidence, FailureRow, IdleGaps, Kind, MAX_FAILURE_ROWS, PathEvidence, Quantiles,
+        Share, TargetEvidence, Window,
+    },
+    names::NameId,
+    signature::Signature,
+    spikes::WindowRange,
+    thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
+};
+
+/// Idle gaps of successful requests that are kept: enough for a percentile of a percent.
+const MAX_GAPS: usize = 20_000;
+
+/// Idle gaps of closed requests that are kept: every pair of them is tried as the ends of a pile.
+const MAX_CLOSED_EARLY: usize = 500;
+
+/// Whose rows they are.
+pub(super) struct Identity {
+    pub(super) load_balancer: Arc<str>,
+    pub(super) account: Option<Arc<str>>,
+    pub(super) region: Option<Arc<str>>,
+    pub(super) target_group_arn: Option<Arc<str>>,
+}
+
+/// Adds up the windows `range` (both ends included) and an hour on either side.
+pub(super) fn evidence(
+    detector: &Detector,
+    group: &Group,
+    identity: &Identity,
+    range: WindowRange,
+    kind: Kind,
+) -> Evidence {
+    let (first, last) = range;
+    let around = first.saturating_sub(WINDOWS_PER_HOUR)..=last.saturating_add(WINDOWS_PER_HOUR);
+    let mut sums = Sums::default();
+    for (&window, cell) in group.windows.range(around.clone()) {
+        sums.add(cell, (first..=last).contains(&window));
+    }
+    let mut failures = sums.failures;
+    // Rows on purpose are evidence only where nothing else failed.
+    let on_purpose = sums.counts.failures == 0;
+    failures.retain(|kept| (kept.signature == Signature::Intentional) == on_purpose);
+    failures.sort();
+    failures.truncate(MAX_FAILURE_ROWS * 4);
+    let gaps = idle_gaps(group, around);
+    let mut failures: Vec<FailureRow> =
+        failures.into_iter().map(|kept| failure_row(detector, kept, &gaps)).collect();
+    failures.sort_by(|a, b| {
+        (a.time, a.created, &a.trace_id, &a.path).cmp(&(b.time, b.created, &b.trace_id, &b.path))
+    });
+    let early = sums.around_failures.iter().filter(|kept| kept.signature == Signature::ClosedEarly);
+    let (mut closed_early, mut unknown) = (Vec::new(), 0);
+    for kept in early {
+        match gaps.before(kept) {
+            Some(gap) => closed_early.push(gap),
+            None => unknown += 1,
+        }
+    }
+    closed_early.sort_by(f64::total_cmp);
+    let closed_early = thinned(closed_early, MAX_CLOSED_EARLY);
+    Evidence {
+        kind,
+        load_balancer: Arc::clone(&identity.load_balancer),
+        account: identity.account.clone(),
+        region: identity.region.clone(),
+        target_group_arn: identity.target_group_arn.clone(),
+        window: Window { start: first * WINDOW_MICROS, end: (last + 1) * WINDOW_MICROS },
+        span: sums.seen.0.map_or(
+            Window { start: first * WINDOW_MICROS, end: (last + 1) * WINDOW_MICROS },
+            |(start, end)| Window { start, end },
+        ),
+        counts: sums.counts,
+        around: sums.around,
+        successes_without_target: sums.successes_without_target,
+        signatures: by_signature(&sums.signatures),
+        targets: targets(detector, &sums.targets, &gaps, &sums.around_failures),
+        paths: paths(detector, &sums.paths),
+        paths_are_complete: !detector.paths_overflowed(),
+        nodes: shares(detector, &sums.nodes),
+        methods: shares(detector, &sums.methods),
+        types: shares(detector, &sums.types),
+        error_reasons: {
+            let mut reasons: Vec<_> = sums
+                .error_reasons
+                .iter()
+                .map(|(&name, &count)| (detector.name(name), count))
+                .collect();
+            reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            reasons
+        },
+        failures,
+        success_seconds: sums
+            .latencies
+            .quantile(0.5)
+            .zip(sums.latencies.quantile(0.99))
+            .map(|(p50, p99)| Quantiles { p50, p99 }),
+        idle_gaps: IdleGaps { successes: gaps.successes, closed_early, unknown },
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    counts: Counts,
+    around: Counts,
+    successes_without_target: u64,
+    signatures: BySignature,
+    targets: HashMap<NameId, (Tally, Tally)>,
+    paths: HashMap<NameId, Tally>,
+    nodes: HashMap<NameId, Tally>,
+    methods: HashMap<NameId, Tally>,
+    types: HashMap<NameId, Tally>,
+    error_reasons: HashMap<NameId, u64>,
+    latencies: Latencies,
+    failures: Vec<KeptFailure>,
+    around_failures: Vec<KeptFailure>,
+    seen: super::cell::Span,
+}
+
+impl Sums {
+    fn add(&mut self, cell: &Cell, in_incident: bool) {
+        self.successes_without_target += cell.successes_without_target;
+        if in_incident {
+            self.counts.add(&cell.counts);
+            for (sum, more) in self.signatures.iter_mut().zip(cell.signatures) {
+                *sum += more;
+            }
+        } else {
+            self.around.add(&cell.counts);
+        }
+        let Some(details) = &cell.details else { return };
+        self.add_details(details, in_incident);
+    }
+
+    fn add_details(&mut self, details: &Details, in_incident: bool) {
+        for (&name, tally) in &details.targets {
+            let (incident, span) = self.targets.entry(name).or_default();
+            if in_incident {
+                incident.merge(tally);
+            }
+            span.merge(tally);
+        }
+        for tally in details.nodes.values() {
+            self.seen.merge(tally.seen);
+        }
+        self.latencies.merge(&details.latencies);
+        self.around_failures.extend(details.failures.iter().cloned());
+        if !in_incident {
+            return;
+        }
+        self.failures.extend(details.failures.iter().cloned());
+        for (sums, tallies) in [
+            (&mut self.paths, &details.paths),
+            (&mut self.nodes, &details.nodes),
+            (&mut self.methods, &details.methods),
+            (&mut self.types, &details.types),
+        ] {
+            for (&name, tally) in tallies {
+                sums.entry(name).or_default().merge(tally);
+            }
+        }
+        for (&name, &count) in &details.error_reasons {
+            *self.error_reasons.entry(name).or_default() += count;
+        }
+    }
+}
+
+fn by_signature(counts: &BySignature) -> BTreeMap<Signature, u64> {
+    Signature::ALL
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, count)| 0 < **count)
+        .map(|(signature, &count)| (signature, count))
+        .collect()
+}
+
+fn targets(
+    detector: &Detector,
+    tallies: &HashMap<NameId, (Tally, Tally)>,
+    gaps: &Gaps,
+    failures: &[KeptFailure],
+) -> Vec<TargetEvidence> {
+    let pairs = refused_pairs(gaps, failures);
+    let mut list: Vec<_> = tallies
+        .iter()
+        .map(|(&name, (incident, span))| TargetEvidence {
+            target: detector.name(name),
+            requests: incident.requests,
+            failures: incident.failures,
+            successes: incident.successes,
+            signatures: by_signature(&incident.signatures),
+            first_seen: span.seen.0.map_or(0, |(first, _)| first),
+            last_seen: span.seen.0.map_or(0, |(_, last)| last),
+            first_success: span.success.0.map(|(first, _)| first),
+            last_success: span.success.0.map(|(_, last)| last),
+            first_failure: span.failure.0.map(|(first, _)| first),
+            last_failure: span.failure.0.map(|(_, last)| last),
+            last_start: span.last_start,
+            slow_connects: span.slow_connects,
+            refused_pairs: pairs.get(&name).map_or(0, |(all, _)| *all),
+            refused_pairs_with_answers: pairs.get(&name).map_or(0, |(_, answered)| *answered),
+        })
+        .collect();
+    list.sort_by(|a, b| b.failures.cmp(&a.failures).then_with(|| a.target.cmp(&b.target)));
+    list
+}
+
+/// Per target: pairs of refused connections that follow each other, and those with an answer between.
+fn refused_pairs(gaps: &Gaps, failures: &[KeptFailure]) -> HashMap<NameId, (u64, u64)> {
+    let mut refused: HashMap<NameId, Vec<i64>> = HashMap::new();
+    for kept in failures.iter().filter(|kept| kept.signature == Signature::NotConnected) {
+        if let Some(target) = kept.target {
+            refused.entry(target).or_default().push(kept.time / 1000);
+        }
+    }
+    let mut pairs = HashMap::new();
+    for (target, mut times) in refused {
+        times.sort_unstable();
+        let answered = |from: i64, to: i64| {
+            gaps.ends.iter().filter(|((_, of), _)| *of == target).any(|(_, ends)| {
+                ends.partition_point(|end| *end <= from) < ends.partition_point(|end| *end < to)
+            })
+        };
+        let between = times.windows(2).filter(|pair| answered(pair[0], pair[1])).count() as u64;
+        pairs.insert(target, (times.len() as u64 - 1, between));
+    }
+    pairs
+}
+
+fn paths(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<PathEvidence> {
+    let mut list: Vec<_> = tallies
+        .iter()
+        .map(|(&name, tally)| PathEvidence {
+            path: detector.paths.get(name),
+            requests: tally.requests,
+            failures: tally.failures,
+            successes: tally.successes,
+            success_bytes: (0 < tally.successes)
+                .then(|| tally.success_bytes as f64 / tally.successes as f64),
+            longest_success: tally.longest_success.map(|millis| millis as f64 / 1000.0),
+            signatures: by_signature(&tally.signatures),
+        })
+        .collect();
+    list.sort_by(|a, b| b.failures.cmp(&a.failures).then_with(|| a.path.cmp(&b.path)));
+    list
+}
+
+fn shares(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<Share> {
+    let mut list: Vec<_> = tallies
+        .iter()
+        .map(|(&name, tally)| Share {
+            name: detector.name(name),
+            requests: tally.requests,
+            failures: tally.failures,
+        })
+        .collect();
+    list.sort_by(|a, b| b.failures.cmp(&a.failures).then_with(|| a.name.cmp(&b.name)));
+    list
+}
+
+fn failure_row(detector: &Detector, kept: KeptFailure, gaps: &Gaps) -> FailureRow {
+    let idle_gap = gaps.before(&kept);
+    FailureRow {
+        time: kept.time,
+        created: kept.created,
+        signature: kept.signature,
+        elapsed: kept.created.map(|created| (kept.time - created).max(0) as f64 / 1e6),
+        times: kept.times.map(|time| time.map(|millis| millis as f64 / 1000.0)),
+        target: kept.target.map(|name| detector.name(name)),
+        path: kept.path.map(|name| detector.paths.get(name)),
+        method: kept.method.map(|name| detector.name(name)),
+        node: detector.name(kept.node),
+        error_reason: kept.error_reason.map(|name| detector.name(name)),
+        received_bytes: kept.received_bytes,
+        trace_id: kept.trace_id.map(Arc::from),
+        object: detector.objects.get(kept.object),
+        idle_gap,
+    }
+}
+
+/// When each node and target last answered.
+struct Gaps {
+    /// Ends of answers in milliseconds since 1970, sorted.
+    ends: HashMap<(NameId, NameId), Vec<i64>>,
+    /// Windows in which the pair was too busy to be followed.
+    busy: HashMap<(NameId, NameId), Vec<i64>>,
+    successes: Vec<f64>,
+}
+
+const WINDOW_MILLIS: i64 = WINDOW_MICROS / 1000;
+
+fn idle_gaps(group: &Group, windows: std::ops::RangeInclusive<i64>) -> Gaps {
+    let mut gaps = Gaps { ends: HashMap::new(), busy: HashMap::new(), successes: Vec::new() };
+    let mut starts: HashMap<(NameId, NameId), Vec<i64>> = HashMap::new();
+    for (&window, cell) in group.windows.range(windows) {
+        let Some(details) = &cell.details else {
+            continue;
+        };
+        let base = window * WINDOW_MILLIS;
+        for (&pair, answers) in &details.answers {
+            if answers.busy {
+                gaps.busy.entry(pair).or_default().push(window);
+                continue;
+            }
+            let ends = gaps.ends.entry(pair).or_default();
+            ends.extend(answers.list.iter().map(|answer| base + i64::from(answer.end)));
+            let starts = starts.entry(pair).or_default();
+            starts.extend(answers.list.iter().map(|answer| base + i64::from(answer.start)));
+        }
+    }
+    for ends in gaps.ends.values_mut() {
+        ends.sort_unstable();
+    }
+    let mut successes: Vec<f64> = starts
+        .iter()
+        .flat_map(|(&pair, starts)| starts.iter().map(move |&start| (pair, start)))
+        .filter_map(|(pair, start)| gaps.at(pair, start))
+        .collect();
+    successes.sort_by(f64::total_cmp);
+    gaps.successes = thinned(successes, MAX_GAPS);
+    gaps
+}
+
+/// At most `max` of the sorted values, evenly spread, so that every share stays what it is.
+fn thinned(values: Vec<f64>, max: usize) -> Vec<f64> {
+    if values.len() <= max {
+        return values;
+    }
+    let step = values.len() as f64 / max as f64;
+    (0..max).filter_map(|index| values.get((index as f64 * step) as usize).copied()).collect()
+}
+
+impl Gaps {
+    /// Seconds between the latest answer of the pair before `start` (milliseconds) and `start`.
+    fn at(&self, pair: (NameId, NameId), start: i64) -> Option<f64> {
+        let ends = self.ends.get(&pair)?;
+        let end = *ends.get(ends.partition_point(|end| *end < start).checked_sub(1)?)?;
+        if let Some(busy) = self.busy.get(&pair) {
+            let (from, to) = (end.div_euclid(WINDOW_MILLIS), start.div_euclid(WINDOW_MILLIS));
+            if busy.iter().any(|window| (from..=to).contains(window)) {
+                return None;
+            }
+        }
+        Some((start - end) as f64 / 1000.0)
+    }
+
+    fn before(&self, kept: &KeptFailure) -> Option<f64> {
+        let request_millis = kept.times[0].unwrap_or(0).max(0);
+        self.at((kept.node, kept.target?), kept.created? / 1000 + request_millis)
+    }
+}

@@ -1,0 +1,270 @@
+//! What the rows of one incident say, and the healthy rows around it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::signature::Signature;
+
+/// A span of time, UTC: the start belongs to it, the end does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window {
+    /// Microseconds since 1970.
+    pub start: i64,
+    /// Microseconds since 1970.
+    pub end: i64,
+}
+
+/// What kind of incident was detected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Failures crossed a threshold within five-minute windows.
+    Spike,
+    /// A few failures an hour, all day long.
+    Trickle,
+}
+
+/// Rows counted by what they mean for a target group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows that count: all but the intentional ones.
+    pub requests: u64,
+    /// 502 by the load balancer, 502 by the target and connect-timeout 504; with the setting
+    /// `INCLUDE_IDLE_TIMEOUT_504` also the idle-timeout 504.
+    pub failures: u64,
+    /// 502 made by the load balancer.
+    pub elb_502: u64,
+    /// 502 made by the target.
+    pub target_502: u64,
+    /// 504 after the connect timeout.
+    pub connect_504: u64,
+    /// 504 after the idle timeout.
+    pub idle_504: u64,
+    /// 502 answered on purpose.
+    pub intentional_502: u64,
+    /// Rows with a status below 500 that came from a target (or a Lambda function).
+    pub successes: u64,
+    /// 5xx from the target other than 502.
+    pub target_5xx: u64,
+    /// 503 by the load balancer: no registered target could be used.
+    pub elb_503: u64,
+    /// 460: the client went away.
+    pub client_460: u64,
+    /// 464: the protocol of the request does not fit the target group.
+    pub protocol_464: u64,
+}
+
+impl Counts {
+    /// Adds another count.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.failures += other.failures;
+        self.elb_502 += other.elb_502;
+        self.target_502 += other.target_502;
+        self.connect_504 += other.connect_504;
+        self.idle_504 += other.idle_504;
+        self.intentional_502 += other.intentional_502;
+        self.successes += other.successes;
+        self.target_5xx += other.target_5xx;
+        self.elb_503 += other.elb_503;
+        self.client_460 += other.client_460;
+        self.protocol_464 += other.protocol_464;
+    }
+
+    /// Failures as a fraction of the requests, 0 to 1.
+    pub fn rate(&self) -> f64 {
+        if self.requests == 0 { 0.0 } else { self.failures as f64 / self.requests as f64 }
+    }
+}
+
+/// The rows of one incident in numbers. Lists are sorted (most failures first, then by name).
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// Spike or trickle.
+    pub kind: Kind,
+    /// `app/name/id`.
+    pub load_balancer: Arc<str>,
+    /// The account in the keys of the objects, 12 digits.
+    pub account: Option<Arc<str>>,
+    /// The region in the keys of the objects.
+    pub region: Option<Arc<str>>,
+    /// `None` for rows that were never forwarded to a target group.
+    pub target_group_arn: Option<Arc<str>>,
+    /// From the first to the last window of the incident.
+    pub window: Window,
+    /// From the first to the last row at hand of this target group, at most an hour on either side.
+    pub span: Window,
+    /// The rows of the incident.
+    pub counts: Counts,
+    /// The rows of the same target group around the incident.
+    pub around: Counts,
+    /// Successful rows that name no target, which is how the rows of a Lambda target group look.
+    pub successes_without_target: u64,
+    /// Failures of the incident by signature: exact.
+    pub signatures: BTreeMap<Signature, u64>,
+    /// Requests and failures by target.
+    pub targets: Vec<TargetEvidence>,
+    /// Requests and failures by path, query cut, ids folded.
+    pub paths: Vec<PathEvidence>,
+    /// False when strangers asked for more different paths than are told apart: then a path may have
+    /// had successes that were counted as `others`.
+    pub paths_are_complete: bool,
+    /// Requests and failures by load-balancer node (address, `unknown` for a loose file).
+    pub nodes: Vec<Share>,
+    /// Requests and failures by method.
+    pub methods: Vec<Share>,
+    /// Requests and failures by row type: http, https, h2, grpcs, ws, wss.
+    pub types: Vec<Share>,
+    /// `error_reason` of the failures.
+    pub error_reasons: Vec<(Arc<str>, u64)>,
+    /// Failed rows, ordered by time: all of them, or an even sample when there are more than
+    /// [`MAX_FAILURE_ROWS`].
+    pub failures: Vec<FailureRow>,
+    /// `target_processing_time` of successful rows in seconds: median and 99th percentile.
+    pub success_seconds: Option<Quantiles>,
+    /// Idle gaps of successful requests, and of the early closed ones: see [`IdleGaps`].
+    pub idle_gaps: IdleGaps,
+}
+
+/// How many failed rows of a target group are kept per five-minute window.
+pub const MAX_FAILURE_ROWS: usize = 1024;
+
+/// The middle and the end of a distribution, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quantiles {
+    /// Half are below.
+    pub p50: f64,
+    /// 99 of 100 are below.
+    pub p99: f64,
+}
+
+/// Requests and failures that share a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The node, method or type.
+    pub name: Arc<str>,
+    /// Rows.
+    pub requests: u64,
+    /// Failed rows.
+    pub failures: u64,
+}
+
+/// One target in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetEvidence {
+    /// `ip:port` as the log writes it; `others` for what is beyond the bound.
+    pub target: Arc<str>,
+    /// Rows in the incident.
+    pub requests: u64,
+    /// Failed rows in the incident.
+    pub failures: u64,
+    /// Rows in the incident with a response of the target below 500.
+    pub successes: u64,
+    /// Failed rows by signature.
+    pub signatures: BTreeMap<Signature, u64>,
+    /// First and last row of this target in the span, microseconds since 1970.
+    pub first_seen: i64,
+    /// See `first_seen`.
+    pub last_seen: i64,
+    /// First and last successful row in the span.
+    pub first_success: Option<i64>,
+    /// See `first_success`.
+    pub last_success: Option<i64>,
+    /// First and last failed row in the span.
+    pub first_failure: Option<i64>,
+    /// See `first_failure`.
+    pub last_failure: Option<i64>,
+    /// When the last request in the span was sent to it.
+    pub last_start: Option<i64>,
+    /// Successful rows in the span that needed one or more repeated SYNs before the connection
+    /// stood: `request_processing_time` just above 1, 3 or 7 seconds.
+    pub slow_connects: u64,
+    /// Pairs of refused connections that follow each other (see [`Signature::NotConnected`]).
+    pub refused_pairs: u64,
+    /// Such pairs with a successful answer of the target in between: a process that is down gives none.
+    pub refused_pairs_with_answers: u64,
+}
+
+impl TargetEvidence {
+    /// Failures of a signature.
+    pub fn of(&self, signature: Signature) -> u64 {
+        self.signatures.get(&signature).copied().unwrap_or(0)
+    }
+}
+
+/// One path in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathEvidence {
+    /// Query cut, ids folded to `{id}`; `others` for what is beyond the bound. Written by strangers.
+    pub path: Arc<str>,
+    /// Rows in the incident.
+    pub requests: u64,
+    /// Failed rows in the incident.
+    pub failures: u64,
+    /// Rows with a response of the target below 500.
+    pub successes: u64,
+    /// Mean `received_bytes` of the successful rows.
+    pub success_bytes: Option<f64>,
+    /// The longest `target_processing_time` of a successful row, seconds.
+    pub longest_success: Option<f64>,
+    /// Failed rows by signature.
+    pub signatures: BTreeMap<Signature, u64>,
+}
+
+impl PathEvidence {
+    /// Failures of a signature.
+    pub fn of(&self, signature: Signature) -> u64 {
+        self.signatures.get(&signature).copied().unwrap_or(0)
+    }
+}
+
+/// One failed row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailureRow {
+    /// When the load balancer answered, microseconds since 1970.
+    pub time: i64,
+    /// When the request arrived; `None` for rows from before 2018.
+    pub created: Option<i64>,
+    /// Its signature.
+    pub signature: Signature,
+    /// Seconds from arrival to answer.
+    pub elapsed: Option<f64>,
+    /// The three processing times in seconds, -1 for not recorded; `None` for `-`.
+    pub times: [Option<f64>; 3],
+    /// `ip:port`.
+    pub target: Option<Arc<str>>,
+    /// Query cut, ids folded.
+    pub path: Option<Arc<str>>,
+    /// The method.
+    pub method: Option<Arc<str>>,
+    /// The load-balancer node.
+    pub node: Arc<str>,
+    /// `error_reason`.
+    pub error_reason: Option<Arc<str>>,
+    /// `received_bytes`.
+    pub received_bytes: Option<u64>,
+    /// `trace_id`.
+    pub trace_id: Option<Arc<str>>,
+    /// The object or file that the row stands in.
+    pub object: Arc<str>,
+    /// Seconds between the latest answer of the same node and target before this request was sent,
+    /// and the sending. `None` when there was none or the pair is too busy to tell.
+    pub idle_gap: Option<f64>,
+}
+
+impl FailureRow {
+    /// `target_processing_time` in seconds, when it was recorded.
+    pub fn target_seconds(&self) -> Option<f64> {
+        self.times[1].filter(|seconds| 0.0 <= *seconds)
+    }
+}
+
+/// Idle gaps per (node, target), in seconds: how long the pair had been quiet when a request was sent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IdleGaps {
+    /// Gaps before successful requests, sorted; an even sample when there are many.
+    pub successes: Vec<f64>,
+    /// Gaps before requests that were closed early, sorted.
+    pub closed_early: Vec<f64>,
+    /// Early closed requests whose gap cannot be told.
+    pub unknown: u64,
+}

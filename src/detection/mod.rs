@@ -1,0 +1,21 @@
+//! Entries → windows and evidence → incidents.
+//!
+//! Rows are counted per load balancer and target group in five-minute windows by their own time. An
+//! incident is a run of windows that crosses a threshold; its evidence is what the rows in it say,
+//! beside the healthy rows around it.
+
+pub mod detector;
+pub mod evidence;
+pub mod signature;
+pub mod thresholds;
+
+mod cell;
+mod collect;
+mod folded_path;
+mod names;
+mod spikes;
+
+pub use detector::{Detector, SourceId};
+pub use evidence::{Counts, Evidence, FailureRow, IdleGaps, Kind, Window};
+pub use signature::Signature;
+pub use thresholds::Thresholds;

@@ -1,0 +1,146 @@
+//! Which windows of a target group are a spike.
+
+use std::collections::BTreeMap;
+
+use super::thresholds::{
+    MAX_JOINED_NEIGHBOURS, QUIET_WINDOWS, SURGE_MIN_FAILURES, Thresholds, WINDOWS_PER_HOUR,
+};
+
+/// Requests and failures of one window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+}
+
+/// The first and the last window of an incident, both included.
+pub(super) type WindowRange = (i64, i64);
+
+/// Finds the incidents in the windows of one target group (key: window number).
+pub(super) fn find(windows: &BTreeMap<i64, Tally>, thresholds: &Thresholds) -> Vec<WindowRange> {
+    let mut spikes: Vec<WindowRange> = Vec::new();
+    for (&window, tally) in windows {
+        if tally.failures == 0 {
+            continue;
+        }
+        let found =
+            if reaches_rate(*tally, thresholds) || surges(windows, window, *tally, thresholds) {
+                Some((window, window))
+            } else if tally.failures < thresholds.min_errors {
+                joined(windows, window, thresholds)
+            } else {
+                None
+            };
+        let Some((first, last)) = found else { continue };
+        match spikes.last_mut() {
+            Some(previous) if first <= previous.1.saturating_add(QUIET_WINDOWS) => {
+                previous.0 = previous.0.min(first);
+                previous.1 = previous.1.max(last);
+            }
+            _ => spikes.push((first, last)),
+        }
+    }
+    spikes
+}
+
+fn reaches_rate(tally: Tally, thresholds: &Thresholds) -> bool {
+    thresholds.min_errors <= tally.failures
+        && thresholds.rate_percent * tally.requests as f64 <= 100.0 * tally.failures as f64
+}
+
+fn surges(
+    windows: &BTreeMap<i64, Tally>,
+    window: i64,
+    tally: Tally,
+    thresholds: &Thresholds,
+) -> bool {
+    if tally.failures < SURGE_MIN_FAILURES {
+        return false;
+    }
+    let before = sum(windows, window.saturating_sub(WINDOWS_PER_HOUR), window - 1);
+    if before.requests == 0 {
+        // Nothing is known of the time before: a rate cannot be compared with nothing.
+        return false;
+    }
+    // One failure more than were seen: an hour without a failure is not a rate of zero.
+    let usual = (before.failures + 1) as f64 / before.requests as f64;
+    thresholds.surge_factor * usual <= tally.failures as f64 / tally.requests as f64
+}
+
+/// The smallest run of neighbours around `window` that reaches the rate, cut to windows with failures.
+fn joined(
+    windows: &BTreeMap<i64, Tally>,
+    window: i64,
+    thresholds: &Thresholds,
+) -> Option<WindowRange> {
+    for neighbours in 1..=MAX_JOINED_NEIGHBOURS {
+        for first in window.saturating_sub(neighbours)..=window {
+            let last = first.saturating_add(neighbours);
+            if reaches_rate(sum(windows, first, last), thresholds) {
+                let mut failing =
+                    windows.range(first..=last).filter(|(_, tally)| 0 < tally.failures);
+                let first = failing.next().map_or(window, |(window, _)| *window);
+                let last = failing.next_back().map_or(first, |(window, _)| *window);
+                return Some((first, last));
+            }
+        }
+    }
+    None
+}
+
+fn sum(windows: &BTreeMap<i64, Tally>, first: i64, last: i64) -> Tally {
+    let mut total = Tally::default();
+    if first <= last {
+        for tally in windows.range(first..=last).map(|(_, tally)| tally) {
+            total.requests += tally.requests;
+            total.failures += tally.failures;
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(windows: &[(i64, u64, u64)], expected: &[WindowRange]) {
+        let windows = windows
+            .iter()
+            .map(|&(window, requests, failures)| (window, Tally { requests, failures }))
+            .collect();
+        assert_eq!(find(&windows, &Thresholds::default()), expected, "{windows:?}");
+    }
+
+    #[test]
+    fn needs_enough_failures_and_enough_rate() {
+        check(&[(0, 500, 5)], &[(0, 0)]);
+        check(&[(0, 501, 5)], &[]);
+        check(&[(0, 400, 4)], &[]);
+        check(&[(0, 2, 1)], &[]);
+        check(&[(0, 100_000, 1)], &[]);
+        check(&[(0, 5, 5)], &[(0, 0)]);
+    }
+
+    #[test]
+    fn joins_up_to_three_neighbours_of_a_window_with_few_failures() {
+        check(&[(0, 100, 2), (1, 100, 3)], &[(0, 1)]);
+        check(&[(0, 100, 2), (3, 100, 3)], &[(0, 3)]);
+        check(&[(0, 100, 2), (4, 100, 3)], &[]);
+        check(&[(0, 100, 2), (1, 1000, 0), (2, 100, 3)], &[]);
+    }
+
+    #[test]
+    fn a_surge_is_measured_against_the_hour_before() {
+        check(&[(0, 100_000, 10), (1, 10_000, 50)], &[(1, 1)]);
+        check(&[(0, 100_000, 100), (1, 10_000, 50)], &[]);
+        check(&[(0, 100_000, 10), (1, 10_000, 49)], &[]);
+        check(&[(1, 10_000, 50)], &[]);
+        check(&[(0, 100_000, 10), (13, 10_000, 50)], &[]);
+    }
+
+    #[test]
+    fn spikes_closer_than_three_quiet_windows_are_one_incident() {
+        check(&[(0, 100, 10), (3, 100, 10)], &[(0, 3)]);
+        check(&[(0, 100, 10), (4, 100, 10)], &[(0, 0), (4, 4)]);
+    }
+}

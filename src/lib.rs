@@ -2,5 +2,7 @@
 
 pub mod access_log;
 pub mod detection;
+pub mod diagnosis;
 pub mod neutralize;
+pub mod notification;
 pub mod numbers;

@@ -1,0 +1,120 @@
+//! closed-mid-request: the target closes the connection while it works on the request.
+//!
+//! A crash, an out-of-memory kill, a restart without grace, or an application that gives up.
+//! Source: <https://repost.aws/knowledge-center/elb-alb-troubleshoot-502-errors>
+
+use super::{Cause, Claimed, Explanation, Strength, words};
+use crate::{
+    detection::{FailureRow, Signature},
+    diagnosis::{Case, Confidence, Fix, Statement},
+    numbers::{plural, seconds},
+};
+
+pub(super) const CAUSE: Cause = Cause {
+    id: "closed-mid-request",
+    title: "The target closes the connection while it works on the request",
+    why_healthy: Some(
+        "A process that dies is back before the health check has failed twice, and the health check's \
+         own request is not the one that kills it.",
+    ),
+    claim,
+    explain,
+};
+
+fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
+    match row.signature {
+        Signature::ClosedLate if case.patterns.exit_of(row).is_some() => {
+            Some(Strength::Strong.into())
+        }
+        Signature::ClosedLate => Some(Strength::Likely.into()),
+        Signature::ClosedEarly => {
+            // Closed together with others, or just before the port refused: the process died.
+            case.patterns.exit_of(row).map(|_| Strength::Strong.into())
+        }
+        _ => None,
+    }
+}
+
+fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
+    let exits: Vec<_> = case
+        .patterns
+        .exits
+        .iter()
+        .filter(|exit| {
+            claimed.rows.iter().any(|row| case.patterns.exit_of(row).is_some_and(|it| it == *exit))
+        })
+        .collect();
+    let restarted = exits.iter().any(|exit| 0 < exit.refused_after);
+    // None of the requests that ended together was young: the target got no new ones before.
+    let oldest_only: Vec<_> =
+        exits.iter().filter(|exit| exit.refused_after == 0 && 5.0 <= exit.shortest).collect();
+    let maybe_drained = !exits.is_empty() && oldest_only.len() == exits.len();
+    let mut said = Explanation::new(match (restarted, maybe_drained) {
+        (true, _) => Confidence::High,
+        (false, false) => Confidence::Medium,
+        (false, true) => Confidence::Low,
+    });
+    said.evidence.push(words::of_failures(
+        claimed,
+        "the request was sent and the connection closed without a response.",
+    ));
+    if let Some(median) = claimed.median(FailureRow::target_seconds) {
+        let longest = claimed.largest(FailureRow::target_seconds).unwrap_or(median);
+        said.evidence.push(Statement::new(format!(
+            "The target had worked {} (median; longest {}) when it closed.",
+            seconds(median),
+            seconds(longest)
+        )));
+    }
+    for exit in exits.iter().take(3) {
+        let time = jiff::Timestamp::from_microsecond(exit.time)
+            .map(|time| time.strftime("%H:%M:%S").to_string())
+            .unwrap_or_default();
+        let after = if 0 < exit.refused_after {
+            format!(", and {} refused right after", plural(exit.refused_after, "connection"))
+        } else {
+            String::new()
+        };
+        said.evidence.push(Statement::counted(
+            exit.closed,
+            claimed.of,
+            format!(
+                "{}: {} cut at {time} UTC{after}{}.",
+                exit.target,
+                match exit.closed {
+                    1 => "1 request was".to_owned(),
+                    many => format!("{} at once were", plural(many, "request")),
+                },
+                if 0 < exit.refused_after { ": the process died" } else { ": by one event" }
+            ),
+        ));
+    }
+    said.evidence.extend(words::spread(case, claimed));
+    if let Some(exit) = oldest_only.first() {
+        said.against.push(Statement::new(format!(
+            "No request that was cut on {} was younger than {}: a deregistration delay that ended \
+             looks the same. Target health and the delay would decide.",
+            exit.target,
+            seconds(exit.shortest)
+        )));
+    }
+    if exits.is_empty() {
+        said.against.push(Statement::new(
+            "No requests ended together and no constant time shows: whether the process died or the \
+             application gave up, the log does not say.",
+        ));
+    }
+    said.fixes.push(Fix::new(
+        "Look on the target at the times of the samples: kernel log (out of memory), crash reports, \
+         restarts of the process or container, deploys.",
+    ));
+    said.fixes.push(words::show_health(
+        case,
+        "See whether targets changed state (a restart shows as initial or unhealthy).",
+    ));
+    said.fixes.push(Fix::new(
+        "For good: fix the crash or the memory limit; on deploy let the process finish its requests \
+         before it ends.",
+    ));
+    said
+}

@@ -1,0 +1,64 @@
+//! connect-timeout: no answer to the attempt to connect, and no rule found that drops it.
+//!
+//! Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
+
+use super::{Cause, Claimed, Explanation, Strength, blocked_port, words};
+use crate::{
+    detection::{FailureRow, Signature},
+    diagnosis::{Case, Confidence, Fix, Statement},
+    numbers::count,
+};
+
+pub(super) const CAUSE: Cause = Cause {
+    id: "connect-timeout",
+    title: "The target does not answer the attempt to connect within 10 s",
+    why_healthy: None,
+    claim,
+    explain,
+};
+
+fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
+    (row.signature == Signature::ConnectTimeout).then(|| Strength::Possible.into())
+}
+
+fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
+    let open = claimed.rows_where(|row| blocked_port::way_to(case, row) == blocked_port::Way::Open);
+    let looked_at_rules = open == claimed.at_hand();
+    let mut said =
+        Explanation::new(if looked_at_rules { Confidence::Medium } else { Confidence::Low });
+    said.evidence.push(words::of_failures(
+        claimed,
+        "504 after the connect timeout of 10 s (-1 -1 -1): nothing answered the attempt to connect.",
+    ));
+    said.evidence.extend(words::spread(case, claimed));
+    let served = words::successes_of_targets(case, claimed);
+    if 0 < served {
+        said.evidence.push(Statement::new(format!(
+            "The same targets answered {} requests within the incident: the port is not blocked for \
+             good.",
+            count(served)
+        )));
+    }
+    if looked_at_rules {
+        said.evidence
+            .push(Statement::new("Security groups and network ACLs let the packets through."));
+    } else {
+        said.against.push(Statement::new(
+            "Security groups and network ACLs could not be evaluated for these targets: one of them may drop \
+             the packets.",
+        ));
+    }
+    if case.is_https_group() == Some(true) {
+        said.against.push(Statement::new(
+            "The group speaks HTTPS: a TLS handshake that takes 10 s looks the same.",
+        ));
+    }
+    said.fixes.push(words::show_health(
+        case,
+        "See which targets AWS finds unhealthy, and why (Target.Timeout: no answer to it either).",
+    ));
+    said.fixes.push(Fix::new(
+        "Look at the host: is it up, does a firewall on it drop packets, is the listen backlog full?",
+    ));
+    said
+}

@@ -1,0 +1,243 @@
+//! Which cause claims which failed row, and what it then has to say.
+//!
+//! Each failed row goes to the cause with the strongest claim; a row that nobody claims is
+//! undetermined. So shares add up, two causes in one incident are two causes, and a loud one does not
+//! swallow a quiet one.
+
+use std::collections::BTreeMap;
+
+use super::{Case, Confidence, Fix, RankedCause, Statement};
+use crate::detection::{FailureRow, Signature};
+
+mod blocked_port;
+mod closed_mid_request;
+mod connect_refused;
+mod connect_timeout;
+mod deregistration;
+mod draining_early_close;
+mod host_unreachable;
+mod idle_timeout;
+mod intentional_response;
+mod keepalive_race;
+mod lambda;
+mod lambda_unknown;
+mod malformed_response;
+mod oversized_headers;
+mod protocol_mismatch;
+mod saturation;
+mod target_generated;
+mod tls_handshake;
+mod undetermined;
+mod words;
+mod worker_timeout;
+
+pub use lambda::{LAMBDA_REASONS, LambdaReason};
+
+/// A cause: its name, which rows it claims, and what it says of them.
+pub struct Cause {
+    /// Kebab case; the file has the same name.
+    pub id: &'static str,
+    /// In words.
+    pub title: &'static str,
+    /// Why a health check does not see it; `None` when a health check does.
+    pub why_healthy: Option<&'static str>,
+    /// How strongly it claims a row.
+    pub claim: fn(&Case<'_>, &FailureRow) -> Option<Claim>,
+    /// What speaks for it and against it, and what to do.
+    pub explain: fn(&Case<'_>, &Claimed<'_>) -> Explanation,
+}
+
+/// How strongly a row belongs to a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strength {
+    /// It fits, and so may others.
+    Possible,
+    /// It fits best, by the form of the row.
+    Likely,
+    /// A pattern of several rows or a fact says so.
+    Strong,
+    /// The row itself says so.
+    Certain,
+}
+
+/// A claim to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// How strong.
+    pub strength: Strength,
+    /// The id, for a family of causes; else the cause's own.
+    pub id: Option<&'static str>,
+}
+
+impl From<Strength> for Claim {
+    fn from(strength: Strength) -> Self {
+        Self { strength, id: None }
+    }
+}
+
+/// The rows that went to a cause.
+#[derive(Debug, Clone)]
+pub struct Claimed<'a> {
+    /// The id under which they were claimed.
+    pub id: &'static str,
+    /// The rows: all of them, or the sample that was kept.
+    pub rows: Vec<&'a FailureRow>,
+    /// How many rows they stand for.
+    pub count: u64,
+    /// Failures of the incident.
+    pub of: u64,
+}
+
+impl Claimed<'_> {
+    /// The rows that satisfy a condition.
+    pub fn rows_where(&self, condition: impl Fn(&FailureRow) -> bool) -> u64 {
+        self.rows.iter().filter(|row| condition(row)).count() as u64
+    }
+
+    /// How many rows are at hand: the number to compare [`Claimed::rows_where`] with.
+    pub fn at_hand(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// The distinct targets, most rows first.
+    pub fn targets(&self) -> Vec<(&str, u64)> {
+        most(self.rows.iter().filter_map(|row| row.target.as_deref()))
+    }
+
+    /// The distinct paths, most rows first. Written by strangers.
+    pub fn paths(&self) -> Vec<(&str, u64)> {
+        most(self.rows.iter().filter_map(|row| row.path.as_deref()))
+    }
+
+    /// The middle of a value over the rows.
+    pub fn median(&self, value: impl Fn(&FailureRow) -> Option<f64>) -> Option<f64> {
+        let mut values: Vec<f64> = self.rows.iter().filter_map(|row| value(row)).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    }
+
+    /// The largest value over the rows.
+    pub fn largest(&self, value: impl Fn(&FailureRow) -> Option<f64>) -> Option<f64> {
+        self.rows.iter().filter_map(|row| value(row)).max_by(f64::total_cmp)
+    }
+}
+
+fn most<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(&'a str, u64)> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    let mut list: Vec<_> = counts.into_iter().collect();
+    list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    list
+}
+
+/// What a cause has to say of its rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// A title of its own, for a family of causes.
+    pub title: Option<String>,
+    /// How sure.
+    pub confidence: Confidence,
+    /// What speaks for it.
+    pub evidence: Vec<Statement>,
+    /// What speaks against it.
+    pub against: Vec<Statement>,
+    /// What to do, first things first.
+    pub fixes: Vec<Fix>,
+}
+
+impl Explanation {
+    /// Nothing said yet.
+    pub fn new(confidence: Confidence) -> Self {
+        Self {
+            title: None,
+            confidence,
+            evidence: Vec::new(),
+            against: Vec::new(),
+            fixes: Vec::new(),
+        }
+    }
+}
+
+/// Every cause. The order decides between claims of the same strength.
+pub const CAUSES: &[Cause] = &[
+    target_generated::CAUSE,
+    intentional_response::CAUSE,
+    lambda::CAUSE,
+    lambda_unknown::CAUSE,
+    idle_timeout::CAUSE,
+    saturation::CAUSE,
+    blocked_port::CAUSE,
+    connect_timeout::CAUSE,
+    host_unreachable::CAUSE,
+    deregistration::CAUSE,
+    draining_early_close::CAUSE,
+    tls_handshake::CAUSE,
+    connect_refused::CAUSE,
+    protocol_mismatch::CAUSE,
+    worker_timeout::CAUSE,
+    oversized_headers::CAUSE,
+    malformed_response::CAUSE,
+    keepalive_race::CAUSE,
+    closed_mid_request::CAUSE,
+    undetermined::CAUSE,
+];
+
+/// The causes of a case, most likely first. The shares sum to 1.
+pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
+    let rows = &case.evidence.failures;
+    let mut claimed: BTreeMap<(usize, &'static str), Vec<&FailureRow>> = BTreeMap::new();
+    let mut at_hand: BTreeMap<Signature, u64> = BTreeMap::new();
+    for row in rows {
+        *at_hand.entry(row.signature).or_default() += 1;
+        let mut best: Option<(Strength, usize, &'static str)> = None;
+        for (index, cause) in CAUSES.iter().enumerate() {
+            if let Some(claim) = (cause.claim)(case, row)
+                && best.is_none_or(|(strength, _, _)| strength < claim.strength)
+            {
+                best = Some((claim.strength, index, claim.id.unwrap_or(cause.id)));
+            }
+        }
+        let (_, index, id) =
+            best.unwrap_or((Strength::Possible, CAUSES.len() - 1, undetermined::CAUSE.id));
+        claimed.entry((index, id)).or_default().push(row);
+    }
+    let total: u64 = case.evidence.signatures.values().sum();
+    let mut ranked = Vec::new();
+    for ((index, id), rows) in claimed {
+        let Some(cause) = CAUSES.get(index) else {
+            continue;
+        };
+        // When only a sample of the rows was kept, each stands for as many as its signature has.
+        let weight: f64 = rows
+            .iter()
+            .map(|row| {
+                let all = case.evidence.signatures.get(&row.signature).copied().unwrap_or(1);
+                all as f64 / at_hand.get(&row.signature).copied().unwrap_or(1) as f64
+            })
+            .sum();
+        let claimed = Claimed { id, rows, count: (weight.round() as u64).max(1), of: total.max(1) };
+        let explanation = (cause.explain)(case, &claimed);
+        ranked.push((
+            cause,
+            RankedCause {
+                id: id.to_owned(),
+                title: explanation.title.unwrap_or_else(|| cause.title.to_owned()),
+                confidence: explanation.confidence,
+                share: weight / total.max(1) as f64,
+                evidence: explanation.evidence,
+                against: explanation.against,
+                fixes: explanation.fixes,
+            },
+        ));
+    }
+    ranked.sort_by(|(_, a), (_, b)| {
+        let unknown = |cause: &RankedCause| cause.id == undetermined::CAUSE.id;
+        b.share
+            .total_cmp(&a.share)
+            .then_with(|| unknown(a).cmp(&unknown(b)))
+            .then_with(|| a.id.cmp(&b.id))
+    });
+    ranked
+}

@@ -1,0 +1,151 @@
+//! Sentences that several causes need.
+
+use super::Claimed;
+use crate::{
+    detection::detector::target_address,
+    diagnosis::{
+        Case, Fix, Statement,
+        command::{Command, Piece, Value},
+    },
+    neutralize,
+    numbers::{count, percent, plural},
+};
+
+/// "41 of 43 failures: …".
+pub(super) fn of_failures(claimed: &Claimed<'_>, what: &str) -> Statement {
+    let text = if claimed.count == claimed.of {
+        format!("All {}: {what}", plural(claimed.of, "failure"))
+    } else {
+        format!("{} of {}: {what}", count(claimed.count), plural(claimed.of, "failure"))
+    };
+    Statement::counted(claimed.count, claimed.of, text)
+}
+
+/// How the rows lie over targets and paths.
+pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement> {
+    let targets = claimed.targets();
+    let all = case.evidence.targets.iter().filter(|target| 0 < target.requests).count() as u64;
+    let (first, rows) = *targets.first()?;
+    let paths = claimed.paths().len() as u64;
+    let over_paths = match claimed.paths().as_slice() {
+        [(path, _)] => format!("on the path {} alone", neutralize::plain(path)),
+        _ => format!("over {}", plural(paths, "path")),
+    };
+    let here = targets.len() as u64;
+    Some(if all == 1 {
+        Statement::new(format!("The group has one target in the log, {first}; {over_paths}."))
+    } else if here == 1 {
+        Statement::counted(
+            rows,
+            claimed.at_hand(),
+            format!("Only {first} of {all} targets, {over_paths}."),
+        )
+    } else {
+        Statement::counted(
+            here,
+            all,
+            format!(
+                "Spread over {here} of {all} targets ({first} has {} of these failures), {over_paths}.",
+                percent(rows as f64 / claimed.at_hand().max(1) as f64)
+            ),
+        )
+    })
+}
+
+/// The target with the most rows, as address and port.
+pub(super) fn worst_target<'a>(claimed: &Claimed<'a>) -> Option<(&'a str, u16)> {
+    let target = claimed.rows.iter().filter_map(|row| row.target.as_deref());
+    let (name, _) = *super::most(target).first()?;
+    target_address(name)
+}
+
+/// Shows which process listens on the port of the worst target.
+pub(super) fn listening(claimed: &Claimed<'_>, text: &str) -> Fix {
+    let command = match worst_target(claimed) {
+        Some((_, port)) => Command::new("ss -tlnp").joined(&[
+            Piece::Text("'sport = :"),
+            Piece::Value(Value::Number(port.into())),
+            Piece::Text("'"),
+        ]),
+        None => Command::new("ss -tlnp"),
+    };
+    Fix::with(text, command)
+}
+
+/// Asks the worst target as the load balancer does. The path is the reader's to fill in: it is
+/// written by strangers.
+pub(super) fn ask_target(case: &Case<'_>, claimed: &Claimed<'_>, text: &str) -> Fix {
+    let scheme = match case.is_https_group() {
+        Some(true) => "'https://",
+        _ => "'http://",
+    };
+    let words = if case.is_https_group() == Some(true) {
+        // The load balancer does not check the certificate of a target.
+        "curl -v --http1.1 --insecure"
+    } else {
+        "curl -v --http1.1"
+    };
+    let text = format!(
+        "{text} The path as it was asked for is in the log, beside the trace id: alb502 parse."
+    );
+    let command = Command::new(words);
+    let command = match worst_target(claimed) {
+        Some((address, port)) if address.contains(':') => command.joined(&[
+            Piece::Text(scheme),
+            Piece::Text("["),
+            Piece::Value(Value::Address(address)),
+            Piece::Text("]:"),
+            Piece::Value(Value::Number(port.into())),
+            Piece::Text("<PATH>'"),
+        ]),
+        Some((address, port)) => command.joined(&[
+            Piece::Text(scheme),
+            Piece::Value(Value::Address(address)),
+            Piece::Text(":"),
+            Piece::Value(Value::Number(port.into())),
+            Piece::Text("<PATH>'"),
+        ]),
+        None => command.joined(&[Piece::Text(scheme), Piece::Text("<TARGET>:<PORT><PATH>'")]),
+    };
+    Fix::with(text, command)
+}
+
+/// Shows the health that AWS sees.
+pub(super) fn show_health(case: &Case<'_>, text: &str) -> Fix {
+    Fix::with(
+        text,
+        Command::new("aws elbv2 describe-target-health")
+            .flag("--target-group-arn", Value::Arn(case.target_group_arn().unwrap_or_default()))
+            .region(case.region()),
+    )
+}
+
+/// Shows the settings of the target group.
+pub(super) fn show_target_group(case: &Case<'_>, text: &str) -> Fix {
+    Fix::with(
+        text,
+        Command::new("aws elbv2 describe-target-groups")
+            .flag("--target-group-arns", Value::Arn(case.target_group_arn().unwrap_or_default()))
+            .region(case.region()),
+    )
+}
+
+/// Successes of the targets that the rows name, within the incident.
+pub(super) fn successes_of_targets(case: &Case<'_>, claimed: &Claimed<'_>) -> u64 {
+    claimed
+        .targets()
+        .iter()
+        .filter_map(|(name, _)| case.target(name))
+        .map(|target| target.successes)
+        .sum()
+}
+
+/// Targets among those of the rows that answered at any time at hand.
+pub(super) fn served_in_span(case: &Case<'_>, claimed: &Claimed<'_>) -> usize {
+    claimed
+        .targets()
+        .iter()
+        .filter_map(|(name, _)| case.target(name))
+        .filter(|target| target.first_success.is_some())
+        .count()
+}

@@ -1,0 +1,119 @@
+//! worker-timeout: a supervisor kills the worker that takes longer than its limit.
+//!
+//! The times of the closed requests cluster at a constant. gunicorn's default is 30 seconds; killed
+//! workers show at 30.0 to 32.0 s (measured).
+
+use super::{Cause, Claimed, Explanation, Strength, words};
+use crate::{
+    detection::{FailureRow, Signature},
+    diagnosis::{Case, Confidence, Fix, Statement},
+    numbers::{count, seconds},
+};
+
+pub(super) const CAUSE: Cause = Cause {
+    id: "worker-timeout",
+    title: "A worker is killed when a request takes longer than its limit",
+    why_healthy: Some(
+        "The health check's request is quick; only slow requests run into the limit, and the \
+         supervisor starts a new worker at once.",
+    ),
+    claim,
+    explain,
+};
+
+/// Limits that people set, in seconds. Another number may be one as well, but is told with less
+/// confidence.
+const ROUND_LIMITS: [f64; 11] =
+    [5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0];
+
+fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
+    let constant = case.patterns.constant?;
+    let time = row.target_seconds()?;
+    let fits =
+        row.signature == Signature::ClosedLate && (constant.low..=constant.high).contains(&time);
+    // Requests that succeed after as long on the same path, or longer anywhere, know no such limit.
+    let outlived = case.evidence.paths.iter().any(|path| {
+        path.longest_success.is_some_and(|longest| {
+            constant.high < longest
+                || (Some(&path.path) == row.path.as_ref() && constant.low <= longest)
+        })
+    });
+    (fits && !outlived && is_at_several_instants(case)).then(|| Strength::Strong.into())
+}
+
+/// Requests that began together and died together also took the same time: a limit shows only when
+/// the ends lie apart.
+fn is_at_several_instants(case: &Case<'_>) -> bool {
+    let Some(constant) = case.patterns.constant else {
+        return false;
+    };
+    let ends: Vec<i64> = case
+        .evidence
+        .failures
+        .iter()
+        .filter(|row| {
+            row.target_seconds().is_some_and(|time| (constant.low..=constant.high).contains(&time))
+        })
+        .map(|row| row.time)
+        .collect();
+    let apart = ends.windows(2).filter(|pair| 2_000_000 < pair[1] - pair[0]).count();
+    2 <= apart
+}
+
+fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
+    let constant = case.patterns.constant;
+    let enough = 5 <= claimed.count;
+    let is_round = constant.is_some_and(|constant| {
+        ROUND_LIMITS.iter().any(|limit| (*limit..limit + 2.5).contains(&constant.low))
+    });
+    // Within two seconds of five seconds lies much by chance, within two of thirty little.
+    let is_tight = constant.is_some_and(|it| it.high - it.low <= 0.12 * it.low);
+    let mut said = Explanation::new(if enough && is_round && is_tight {
+        Confidence::High
+    } else {
+        Confidence::Medium
+    });
+    said.evidence.push(words::of_failures(
+        claimed,
+        "the request was sent and the connection closed without a response.",
+    ));
+    if let Some(constant) = constant {
+        said.evidence.push(Statement::counted(
+            constant.rows,
+            constant.of,
+            format!(
+                "{} of {} late ones were closed after {} to {}: a limit, not the work.",
+                count(constant.rows),
+                count(constant.of),
+                seconds(constant.low),
+                seconds(constant.high)
+            ),
+        ));
+    }
+    if let Some(success) = case.evidence.success_seconds {
+        let text = format!(
+            "Successful requests take {} (median) and {} (99 of 100 are quicker).",
+            seconds(success.p50),
+            seconds(success.p99)
+        );
+        said.evidence.push(Statement::new(text));
+    }
+    said.evidence.extend(words::spread(case, claimed));
+    if !case.patterns.failing_paths.is_empty() {
+        said.against.push(Statement::new(
+            "Each request of the path fails: a handler that works so long and then fails looks the same.",
+        ));
+    }
+    let limit = constant.map_or(0.0, |constant| constant.low.floor());
+    said.fixes.push(Fix::new(format!(
+        "Look for a limit of {} in the application server (gunicorn --timeout, uWSGI harakiri, PHP \
+         request_terminate_timeout, Puma worker_timeout) and for its kill messages at the times of \
+         the samples.",
+        seconds(limit)
+    )));
+    said.fixes.push(Fix::new(
+        "Make the slow paths quicker or move the work to a queue; raise the limit only below the load \
+         balancer's idle timeout.",
+    ));
+    said
+}

@@ -1,0 +1,63 @@
+//! Prose that fits a terminal and an email. All that is printed passes here, so here is the net under
+//! everything that comes from outside.
+
+use crate::neutralize;
+
+/// The width of prose, in characters.
+pub(super) const WIDTH: usize = 78;
+
+/// Breaks prose into lines: the first begins with `first`, the others with as many spaces. A word longer
+/// than a line stays whole.
+pub(super) fn wrap(first: &str, prose: &str, out: &mut String) {
+    let indent = first.chars().count();
+    out.push_str(first);
+    let mut column = indent;
+    let mut is_first = true;
+    for word in neutralize::line(prose).split_whitespace() {
+        let length = word.chars().count();
+        if !is_first && WIDTH < column + 1 + length {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+            is_first = true;
+        }
+        if !is_first {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+        is_first = false;
+    }
+    out.push('\n');
+}
+
+/// A command, as it is, alone on its lines and without a prompt: it can be copied as a whole.
+pub(super) fn command(indent: &str, command: &str, out: &mut String) {
+    for line in command.lines() {
+        out.push_str(indent);
+        out.extend(line.chars().map(|c| if neutralize::is_invisible(c) { '?' } else { c }));
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_fit_or_are_one_word(prose in "[a-z <>:.]{0,400}", indent in 0_usize..12) {
+            let mut out = String::new();
+            wrap(&" ".repeat(indent), &prose, &mut out);
+            for line in out.lines() {
+                let fits = line.chars().count() <= WIDTH;
+                prop_assert!(fits || line.split_whitespace().count() == 1, "{line:?}");
+            }
+            let words = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+            prop_assert_eq!(words(&out), words(&prose));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Every setting, in one table: environment variable, flag, template parameter, default, range, reason.
+
+use crate::{detection::Thresholds, notification::HttpsBody};
+
+/// A setting by its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// `ALB502_MIN_ERRORS`; the flag is `--min-errors`, the template parameter `MinErrors`.
+    pub variable: &'static str,
+    /// As it is written.
+    pub default: &'static str,
+    /// What is allowed, in words.
+    pub allowed: &'static str,
+    /// What it does and why the default is what it is.
+    pub meaning: &'static str,
+}
+
+/// The settings, in the order of the README.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        variable: "ALB502_MIN_ERRORS",
+        default: "5",
+        allowed: "a whole number from 1 to 1000000",
+        meaning: "Failures of a target group in a five-minute window that are needed at least. Fewer \
+                  than five cannot be told from chance.",
+    },
+    Setting {
+        variable: "ALB502_RATE_PERCENT",
+        default: "1",
+        allowed: "a number from 0.001 to 100",
+        meaning: "Failures as a percentage of the requests of the target group in the window. One in a \
+                  hundred is noticed by people; a healthy service stays far below.",
+    },
+    Setting {
+        variable: "ALB502_SURGE_FACTOR",
+        default: "10",
+        allowed: "a number from 2 to 1000",
+        meaning: "With 50 failures or more, also this many times the rate of the preceding hour: for \
+                  busy services where one percent is far too late.",
+    },
+    Setting {
+        variable: "ALB502_INCLUDE_IDLE_TIMEOUT_504",
+        default: "false",
+        allowed: "true or false",
+        meaning: "Whether the 504 after the idle timeout counts as a failure. Slow targets are usually \
+                  another alarm's work; `alb502 diagnose` turns it on.",
+    },
+    Setting {
+        variable: "ALB502_HTTPS_BODY",
+        default: "chat",
+        allowed: "chat or json",
+        meaning: "What https subscribers of the topic get: `chat` is the Amazon Q Developer custom \
+                  notification for Slack, `json` the machine form.",
+    },
+];
+
+/// The settings of one run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// When failures are an incident.
+    pub thresholds: Thresholds,
+    /// What https subscribers get.
+    pub https_body: HttpsBody,
+}
+
+/// A setting whose value is not allowed: the start is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} ({flag}) is {value:?}; allowed is {allowed}")]
+pub struct SettingError {
+    /// The variable.
+    pub variable: &'static str,
+    /// What it is.
+    pub value: String,
+    /// What would be right.
+    pub allowed: &'static str,
+    /// The flag.
+    pub flag: String,
+}
+
+impl Config {
+    /// Reads every setting through `lookup`, which is given the name of a variable. One that is not set,
+    /// or empty, has its default.
+    ///
+    /// # Errors
+    /// When a value is not allowed.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let value = |variable: &str| -> (Setting, String) {
+            let setting = SETTINGS
+                .iter()
+                .find(|setting| setting.variable == variable)
+                .copied()
+                .unwrap_or(SETTINGS[0]);
+            let value = lookup(variable)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+                .unwrap_or_else(|| setting.default.to_owned());
+            (setting, value)
+        };
+        Ok(Self {
+            thresholds: Thresholds {
+                min_errors: parsed(value("ALB502_MIN_ERRORS"), |it: &u64| {
+                    (1..=1_000_000).contains(it)
+                })?,
+                rate_percent: parsed(value("ALB502_RATE_PERCENT"), |it: &f64| {
+                    (0.001..=100.0).contains(it)
+                })?,
+                surge_factor: parsed(value("ALB502_SURGE_FACTOR"), |it: &f64| {
+                    (2.0..=1000.0).contains(it)
+                })?,
+                include_idle_timeout_504: parsed(
+                    value("ALB502_INCLUDE_IDLE_TIMEOUT_504"),
+                    |_: &bool| true,
+                )?,
+            },
+            https_body: match value("ALB502_HTTPS_BODY") {
+                (_, value) if value == "chat" => HttpsBody::Chat,
+                (_, value) if value == "json" => HttpsBody::Json,
+                (setting, value) => return Err(setting.refuse(value)),
+            },
+        })
+    }
+}
+
+impl Setting {
+    /// `--min-errors`.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name().to_ascii_lowercase().replace('_', "-"))
+    }
+
+    /// `MinErrors`.
+    pub fn parameter(&self) -> String {
+        self.name()
+            .split('_')
+            .map(|word| {
+                let (first, rest) = word.split_at(word.len().min(1));
+                first.to_owned() + &rest.to_ascii_lowercase()
+            })
+            .collect()
+    }
+
+    fn name(&self) -> &'static str {
+        self.variable.strip_prefix("ALB502_").unwrap_or(self.variable)
+    }
+
+    fn refuse(self, value: String) -> SettingError {
+        SettingError { variable: self.variable, value, allowed: self.allowed, flag: self.flag() }
+    }
+}
+
+fn parsed<T: std::str::FromStr>(
+    (setting, value): (Setting, String),
+    allowed: impl Fn(&T) -> bool,
+) -> Result<T, SettingError> {
+    match value.parse() {
+        Ok(parsed) if allowed(&parsed) => Ok(parsed),
+        _ => Err(setting.refuse(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variable: &str, value: &str) -> Result<Config, SettingError> {
+        Config::from_lookup(|name| (name == variable).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn defaults_are_the_thresholds_defaults() {
+        let config = Config::from_lookup(|_| None).unwrap();
+        assert_eq!(config.thresholds, Thresholds::default());
+        assert_eq!(config.https_body, HttpsBody::Chat);
+    }
+
+    #[test]
+    fn values_are_read_and_bad_ones_stop_the_start() {
+        assert_eq!(with("ALB502_MIN_ERRORS", " 7 ").unwrap().thresholds.min_errors, 7);
+        assert_eq!(with("ALB502_HTTPS_BODY", "json").unwrap().https_body, HttpsBody::Json);
+        for (variable, value) in [
+            ("ALB502_MIN_ERRORS", "0"),
+            ("ALB502_MIN_ERRORS", "five"),
+            ("ALB502_MIN_ERRORS", "-1"),
+            ("ALB502_RATE_PERCENT", "NaN"),
+            ("ALB502_RATE_PERCENT", "101"),
+            ("ALB502_SURGE_FACTOR", "1"),
+            ("ALB502_INCLUDE_IDLE_TIMEOUT_504", "yes"),
+            ("ALB502_HTTPS_BODY", "html"),
+        ] {
+            let error = with(variable, value).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(variable) && message.contains(value), "{message}");
+            assert!(message.contains("allowed is"), "{message}");
+        }
+    }
+
+    #[test]
+    fn names_follow_from_the_variable() {
+        let setting = SETTINGS[3];
+        assert_eq!(setting.flag(), "--include-idle-timeout-504");
+        assert_eq!(setting.parameter(), "IncludeIdleTimeout504");
+    }
+}

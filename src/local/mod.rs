@@ -1,0 +1,5 @@
+//! The ports on folders and the screen: the embedded default.
+
+pub mod files;
+pub mod folder;
+pub mod snapshot;

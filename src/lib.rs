@@ -1,12 +1,36 @@
 //! Says why an AWS Application Load Balancer answers 502 while every target is Healthy.
+//!
+//! # The way of the data
+//!
+//! | module | what goes in | what comes out |
+//! |---|---|---|
+//! | [`access_log`] | bytes, cut anywhere | lines, then entries that borrow from them |
+//! | [`detection`] | entries | counts per target group and window, incidents with their evidence |
+//! | [`diagnosis`] | evidence and facts | checks, causes, one diagnosis |
+//! | [`notification`] | a diagnosis | email, chat and machine forms, one document for SNS |
+//!
+//! These four are pure: they know no clock, no environment, no network and no SDK, and the same bytes
+//! and facts always give the same message. `cargo test --no-default-features` builds only them, with
+//! [`config`], [`event`] and the configuration snapshot of [`local`]. [`neutralize`] makes the text of
+//! strangers harmless, [`numbers`] writes numbers as people read them.
+//!
+//! Around them stand the shells: `handler` runs one invocation over the traits in [`ports`],
+//! [`local`] implements these with folders and the screen, and `command_line` is the `alb502` command.
 
 pub mod access_log;
-pub mod config;
 pub mod detection;
 pub mod diagnosis;
-pub mod event;
-pub mod local;
 pub mod neutralize;
 pub mod notification;
 pub mod numbers;
+
+pub mod config;
+pub mod event;
 pub mod ports;
+
+#[cfg(feature = "cli")]
+pub mod handler;
+pub mod local;
+
+#[cfg(feature = "cli")]
+pub mod command_line;

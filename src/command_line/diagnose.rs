@@ -1,0 +1,224 @@
+//! `alb502 diagnose`: why requests failed, from access-log files.
+
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+    path::PathBuf,
+};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, progress::Progress};
+use crate::{
+    access_log::{ObjectKey, Reader},
+    detection::{Counts, Detector, Thresholds},
+    diagnosis::{Diagnosis, Facts, ObjectReport, Reading, diagnose},
+    local::{files, snapshot::Snapshot},
+    notification::text,
+    numbers::{count, percent, plural},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Without --snapshot the log alone is judged, and what the configuration\n\
+                        would decide is named. A snapshot is a folder of files as the AWS CLI \
+                        prints them, such as\n  aws elbv2 describe-target-groups > \
+                        config/describe-target-groups.json\n\n\
+                        Examples:\n  \
+                        alb502 diagnose access.log.gz\n  \
+                        alb502 diagnose ./AWSLogs --snapshot ./config --format json")]
+pub(super) struct Arguments {
+    /// Access-log files, plain or gzip, or folders that hold them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Folder with the configuration as the AWS CLI prints it
+    #[arg(long, value_name = "DIR")]
+    snapshot: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Exit with 3 when an incident is found
+    #[arg(long)]
+    fail_on_incident: bool,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For machines: {"diagnoses": [...], "objects": [...]}
+    Json,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    diagnoses: &'a [Diagnosis],
+    objects: &'a [ObjectReport],
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<u8, Stop> {
+    let config = arguments.settings.config(environment, true)?;
+    let snapshot = match &arguments.snapshot {
+        Some(folder) => Some(Snapshot::load(folder)?),
+        None => None,
+    };
+    for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
+        complain(&format!("warning: {warning}"));
+    }
+    let mut detector = Detector::new(config.thresholds);
+    let mut reading = Reading::default();
+    let could_read_all = read(&arguments.paths, &mut detector, &mut reading)?;
+
+    let diagnoses: Vec<Diagnosis> = detector
+        .incidents()
+        .iter()
+        .map(|evidence| {
+            let facts = match &snapshot {
+                Some(snapshot) => snapshot.facts(
+                    &evidence.load_balancer,
+                    evidence.target_group_arn.as_deref(),
+                    evidence.window,
+                ),
+                None => Facts::unknown("no --snapshot was given"),
+            };
+            diagnose(evidence, &facts, &reading)
+        })
+        .collect();
+
+    let mut output = io::stdout().lock();
+    match arguments.format {
+        Format::Json => {
+            let document = Output { diagnoses: &diagnoses, objects: &reading.objects };
+            serde_json::to_writer_pretty(&mut output, &document).map_err(io::Error::from)?;
+            writeln!(output)?;
+        }
+        Format::Text if diagnoses.is_empty() => {
+            write!(
+                output,
+                "{}",
+                quiet(&detector.totals(), &reading, could_read_all, &config.thresholds)
+            )?;
+        }
+        Format::Text => {
+            let idle = diagnoses.iter().any(|diagnosis| 0 < diagnosis.idle_504);
+            if idle && config.thresholds.include_idle_timeout_504 {
+                complain(
+                    "note: 504s after the idle timeout are counted; the Lambda function counts them only \
+                     with ALB502_INCLUDE_IDLE_TIMEOUT_504=true",
+                );
+            }
+            for (index, diagnosis) in diagnoses.iter().enumerate() {
+                if 0 < index {
+                    writeln!(output, "\n{}\n", "=".repeat(78))?;
+                }
+                write!(output, "{}", text::text(diagnosis))?;
+            }
+        }
+    }
+    output.flush()?;
+    let not_judged = detector.rows_not_judged();
+    if 0 < not_judged {
+        complain(&format!(
+            "warning: {} were read but not judged: more times or target groups than fit into memory",
+            plural(not_judged, "row")
+        ));
+    }
+    let incident = diagnoses.iter().any(|diagnosis| 0 < diagnosis.failures);
+    Ok(match (could_read_all, arguments.fail_on_incident && incident) {
+        (_, true) => INCIDENT_FOUND,
+        (false, false) => COULD_NOT,
+        (true, false) => 0,
+    })
+}
+
+/// Reads every file. False when one could not be read to its end; it is said.
+fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Result<bool, Stop> {
+    let files = files::find(paths)?;
+    let mut progress = Progress::new(files.len());
+    let mut could_read_all = true;
+    for (index, file) in files.iter().enumerate() {
+        let name = file.path.display().to_string();
+        let key = ObjectKey::parse(&name);
+        if let Some(reason) = key.skip_reason().filter(|_| !file.asked_for) {
+            reading.objects.push(ObjectReport::of(
+                name,
+                &key,
+                &Default::default(),
+                Some(format!("skipped: {reason}")),
+            ));
+            continue;
+        }
+        let source = detector.source(&name, &key);
+        let mut bytes_read = 0;
+        let mut reader = Reader::new(|entry| detector.record(source, entry));
+        let streamed = files::stream(&file.path, &mut |bytes| {
+            bytes_read += bytes.len() as u64;
+            progress.update(index + 1, bytes_read);
+            match reader.push(bytes) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        let outcome = reader.finish();
+        reading.parser.add(&outcome.report);
+        // In a folder a file of another kind is no error; asked for by name it is.
+        let other = outcome.error.as_ref().is_some_and(|error| !error.is_damage());
+        let error = match streamed {
+            Err(error) => Some(error.to_string()),
+            Ok(()) => outcome.error.map(|error| error.to_string()),
+        };
+        if let Some(error) = &error {
+            complain(&format!("{name}: {error}"));
+            could_read_all &= other && !file.asked_for;
+        }
+        reading.objects.push(ObjectReport::of(name, &key, &outcome.report, error));
+    }
+    progress.done();
+    Ok(could_read_all)
+}
+
+/// What is said when nothing crosses a threshold.
+fn quiet(totals: &Counts, reading: &Reading, read_all: bool, thresholds: &Thresholds) -> String {
+    let parser = &reading.parser;
+    let files = plural(reading.objects.len() as u64, "file");
+    if parser.entries == 0 {
+        return format!(
+            "Nothing could be judged: no access-log entry in {files} ({}, {} malformed).\n",
+            plural(parser.lines, "line"),
+            count(parser.malformed)
+        );
+    }
+    let mut said = format!(
+        "No incident{}: {} of {} failed ({}).\nNo target group has {} failures and {} % of its requests \
+         within five minutes.\n",
+        if read_all { "" } else { " in what could be read" },
+        count(totals.failures),
+        plural(totals.requests, "request"),
+        percent(totals.rate()),
+        thresholds.min_errors,
+        thresholds.rate_percent
+    );
+    let split = [
+        (totals.elb_502, "502 by the load balancer"),
+        (totals.target_502, "502 by targets"),
+        (totals.connect_504, "504 after the connect timeout"),
+        (totals.idle_504, "504 after the idle timeout"),
+        (totals.intentional_502, "502 on purpose (not counted)"),
+    ];
+    for (number, what) in split {
+        if 0 < number {
+            said.push_str(&format!("  {} x {what}\n", count(number)));
+        }
+    }
+    said.push_str(&format!(
+        "Read {} in {files}, {} malformed.\n",
+        plural(parser.lines, "line"),
+        count(parser.malformed)
+    ));
+    said
+}

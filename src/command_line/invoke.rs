@@ -1,0 +1,122 @@
+//! `alb502 invoke`: the Lambda's handler on an event, with a folder in place of AWS.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+
+use super::{COULD_NOT, SettingFlags, Stop, complain};
+use crate::{
+    handler,
+    local::{
+        folder::{FolderLogStore, FolderNotifier, SnapshotConfiguration},
+        snapshot::Snapshot,
+    },
+    numbers::plural,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "DIR/s3/<bucket>/<key> are the objects, DIR/aws/ is a configuration \
+                        snapshot (optional),\nDIR/out/ gets the messages. The handler's log goes to \
+                        standard error, one JSON object a line.\n\n\
+                        Example:\n  \
+                        alb502 invoke events/s3-keepalive-race.json --local events/local")]
+pub(super) struct Arguments {
+    /// The event as JSON, `-` for standard input
+    #[arg(value_name = "EVENT")]
+    event: PathBuf,
+    /// The folder that stands in for AWS
+    #[arg(long, value_name = "DIR")]
+    local: PathBuf,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<u8, Stop> {
+    let config = arguments.settings.config(environment, false)?;
+    let payload = event(arguments)?;
+    if !arguments.local.is_dir() {
+        return Err(Stop::WrongUse(format!(
+            "--local {}: no such folder. It holds s3/<bucket>/<key> and, for the configuration, aws/.",
+            arguments.local.display()
+        )));
+    }
+    let aws = arguments.local.join("aws");
+    let snapshot = if aws.is_dir() { Some(Snapshot::load(&aws)?) } else { None };
+    log_to_stderr(environment("ALB502_LOG").as_deref());
+    for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
+        tracing::warn!(%warning, "snapshot");
+    }
+    let screen = |text: &str| {
+        let mut output = io::stdout().lock();
+        writeln!(output, "{text}")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let done = runtime.block_on(handler::handle(
+        &payload,
+        &config,
+        &FolderLogStore::new(&arguments.local),
+        &SnapshotConfiguration(snapshot),
+        &FolderNotifier::new(&arguments.local, &screen),
+    ));
+    match done {
+        Ok(summary) => {
+            complain(&format!(
+                "{} read, {} skipped, {}, {} published",
+                plural(summary.objects, "object"),
+                summary.skipped,
+                plural(summary.entries, "row"),
+                plural(summary.published, "message"),
+            ));
+            Ok(0)
+        }
+        Err(error) => {
+            complain(&format!("error: the invocation failed: {error}"));
+            Ok(COULD_NOT)
+        }
+    }
+}
+
+fn event(arguments: &Arguments) -> Result<serde_json::Value, Stop> {
+    let path = &arguments.event;
+    let text = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| {
+        Stop::WrongUse(format!(
+            "{}: {error}. Give a file with an event, such as events/s3-keepalive-race.json.",
+            path.display()
+        ))
+    })?;
+    serde_json::from_str(&text).map_err(|error| {
+        Stop::WrongUse(format!(
+            "{}: not JSON ({error}). Give an S3 event, such as \
+             events/s3-keepalive-race.json.",
+            path.display()
+        ))
+    })
+}
+
+fn log_to_stderr(filter: Option<&str>) {
+    let filter =
+        EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second subscriber in one process is refused; the first one goes on.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_target(false)
+        .with_timer(SystemTime)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init();
+}

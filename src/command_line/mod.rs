@@ -1,0 +1,161 @@
+//! The command line: diagnose, parse and invoke on local files.
+
+mod diagnose;
+mod invoke;
+mod parse;
+mod progress;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Config, SettingError},
+    local::{files::PathError, snapshot::SnapshotError},
+    neutralize,
+};
+
+/// Says why an AWS Application Load Balancer answers 502 while every target is Healthy.
+#[derive(Debug, Parser)]
+#[command(
+    name = "alb502",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ran, whatever it found; 1 could not do all (a damaged file);\n\
+                  2 wrong use (flag, setting, path); 3 an incident was found and\n\
+                  --fail-on-incident was given.\n\n\
+                  Examples:\n  \
+                  alb502 diagnose ./logs --snapshot ./config\n  \
+                  alb502 parse access.log.gz | head -1\n  \
+                  alb502 invoke events/s3-keepalive-race.json --local events/local"
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say why requests failed, from access-log files
+    Diagnose(diagnose::Arguments),
+    /// Print access-log entries as JSON lines
+    Parse(parse::Arguments),
+    /// Run the Lambda's handler on an event, with a folder in place of AWS
+    Invoke(invoke::Arguments),
+}
+
+/// The settings as flags; each is also an environment variable.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Settings (flag over environment variable over default)")]
+struct SettingFlags {
+    /// Failures needed in a five-minute window [ALB502_MIN_ERRORS] [default: 5]
+    #[arg(long, value_name = "N")]
+    min_errors: Option<String>,
+    /// Percentage of failed requests needed [ALB502_RATE_PERCENT] [default: 1]
+    #[arg(long, value_name = "PERCENT")]
+    rate_percent: Option<String>,
+    /// Or this many times the rate of the hour before [ALB502_SURGE_FACTOR] [default: 10]
+    #[arg(long, value_name = "FACTOR")]
+    surge_factor: Option<String>,
+    /// Count the 504 after the idle timeout [ALB502_INCLUDE_IDLE_TIMEOUT_504] [default: true for
+    /// diagnose, false for invoke]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    include_idle_timeout_504: Option<String>,
+    /// What https subscribers get [ALB502_HTTPS_BODY] [default: chat]
+    #[arg(long, value_name = "chat|json")]
+    https_body: Option<String>,
+}
+
+impl SettingFlags {
+    /// Flag over environment variable over default.
+    fn config(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+        default_include_idle_timeout_504: bool,
+    ) -> Result<Config, SettingError> {
+        Config::from_lookup(|variable| {
+            let flag = match variable {
+                "ALB502_MIN_ERRORS" => &self.min_errors,
+                "ALB502_RATE_PERCENT" => &self.rate_percent,
+                "ALB502_SURGE_FACTOR" => &self.surge_factor,
+                "ALB502_INCLUDE_IDLE_TIMEOUT_504" => &self.include_idle_timeout_504,
+                "ALB502_HTTPS_BODY" => &self.https_body,
+                _ => &None,
+            };
+            flag.clone().or_else(|| environment(variable)).or_else(|| {
+                (variable == "ALB502_INCLUDE_IDLE_TIMEOUT_504" && default_include_idle_timeout_504)
+                    .then(|| "true".to_owned())
+            })
+        })
+    }
+}
+
+/// What stops a command.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("setting {0}")]
+    Setting(#[from] SettingError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("{0}")]
+    WrongUse(String),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Stop {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setting(_) | Self::Path(_) | Self::Snapshot(_) | Self::WrongUse(_) => WRONG_USE,
+            _ => COULD_NOT,
+        }
+    }
+}
+
+const COULD_NOT: u8 = 1;
+const WRONG_USE: u8 = 2;
+const INCIDENT_FOUND: u8 = 3;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            // Help and version are no errors: clap says which stream they go to.
+            let code = if error.use_stderr() { WRONG_USE } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(COULD_NOT),
+            };
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let environment = |name: &str| std::env::var(name).ok();
+    let done = match command_line.command {
+        Command::Diagnose(arguments) => diagnose::run(&arguments, &environment),
+        Command::Parse(arguments) => parse::run(&arguments),
+        Command::Invoke(arguments) => invoke::run(&arguments, &environment),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        // The reader of the output went away, as `| head` does.
+        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(stop) => {
+            complain(&format!("error: {stop}"));
+            ExitCode::from(stop.exit_code())
+        }
+    }
+}
+
+/// Says something to the person, beside the output.
+fn complain(text: &str) {
+    for line in text.lines() {
+        // When nobody can hear it, there is nobody to tell. A name of a file or key may be hostile.
+        let _ = writeln!(io::stderr().lock(), "{}", neutralize::line(line));
+    }
+}

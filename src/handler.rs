@@ -1,0 +1,199 @@
+//! One invocation, top to bottom: read the objects, judge the rows, ask for the configuration of what
+//! failed, and say it.
+
+use std::{ops::ControlFlow, time::Instant};
+
+use serde_json::Value;
+
+use crate::{
+    access_log::{ObjectKey, ObjectKind, ReadOutcome, Reader},
+    config::Config,
+    detection::{Detector, Evidence},
+    diagnosis::{ObjectReport, Reading, diagnose},
+    event::{self, Event, LogObject},
+    notification,
+    ports::{Configuration, LogStore, Notifier},
+};
+
+/// What an invocation did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Objects read to their end.
+    pub objects: u64,
+    /// Objects and records that are not ours.
+    pub skipped: u64,
+    /// Rows read.
+    pub entries: u64,
+    /// Messages published.
+    pub published: u64,
+}
+
+/// Why an invocation fails. It is told after everything else was done, so that the other objects are
+/// not lost, and so that what failed is retried.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// Records and objects that could not be read, and messages that were not accepted.
+    #[error("{}", .0.join("; "))]
+    Failed(Vec<String>),
+}
+
+/// Handles one invocation.
+///
+/// # Errors
+/// When a record, an object or a message failed; each failure names its bucket and key.
+pub async fn handle(
+    payload: &Value,
+    config: &Config,
+    logs: &impl LogStore,
+    configuration: &impl Configuration,
+    notifier: &impl Notifier,
+) -> Result<Summary, HandlerError> {
+    let mut summary = Summary::default();
+    let mut failures = Vec::new();
+    let objects = match event::read(payload) {
+        Event::Foreign(reason) => {
+            tracing::info!(%reason, "event passed over");
+            summary.skipped = 1;
+            return Ok(summary);
+        }
+        Event::Objects { objects, passed_over, unreadable } => {
+            for error in unreadable {
+                tracing::error!(%error, "record not read");
+                failures.push(error.to_string());
+            }
+            for reason in passed_over {
+                tracing::info!(%reason, "record passed over");
+                summary.skipped += 1;
+            }
+            objects
+        }
+    };
+    let mut reading = Reading::default();
+    let mut detector = Detector::new(config.thresholds);
+    for object in &objects {
+        let key = ObjectKey::parse(&object.key);
+        if let Some(reason) = skip_reason(&key) {
+            tracing::info!(bucket = object.bucket, key = object.key, %reason, "object skipped");
+            summary.skipped += 1;
+            continue;
+        }
+        let report = read(logs, object, &key, &mut detector, &mut reading).await;
+        summary.entries += report.entries;
+        match &report.error {
+            None => summary.objects += 1,
+            Some(error) => failures.push(format!("{}: {error}", report.name)),
+        }
+        reading.objects.push(report);
+    }
+    for evidence in detector.incidents() {
+        if let Err(error) = say(&evidence, &reading, config, configuration, notifier).await {
+            failures.push(error);
+        } else {
+            summary.published += u64::from(0 < evidence.counts.failures);
+        }
+    }
+    if failures.is_empty() { Ok(summary) } else { Err(HandlerError::Failed(failures)) }
+}
+
+/// In a bucket notification only an object whose key says access log is read: the key is AWS's.
+fn skip_reason(key: &ObjectKey) -> Option<String> {
+    key.skip_reason().or_else(|| {
+        (key.kind != ObjectKind::AccessLog)
+            .then(|| "the key is not one of an ALB access log".to_owned())
+    })
+}
+
+async fn read(
+    logs: &impl LogStore,
+    object: &LogObject,
+    key: &ObjectKey,
+    detector: &mut Detector,
+    reading: &mut Reading,
+) -> ObjectReport {
+    let started = Instant::now();
+    let name = format!("s3://{}/{}", object.bucket, object.key);
+    let source = detector.source(&name, key);
+    let mut reader = Reader::new(|entry| detector.record(source, entry));
+    let streamed = logs
+        .stream(object, &mut |bytes| match reader.push(bytes) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
+        .await;
+    let ReadOutcome { report, error } = reader.finish();
+    // When the stream itself broke, that is the reason, not the truncation that follows from it.
+    let error = match streamed {
+        Err(broken) => Some(broken.to_string()),
+        Ok(()) => error.map(|error| error.to_string()),
+    };
+    let duration_ms = started.elapsed().as_millis() as u64;
+    match &error {
+        None => tracing::info!(
+            bucket = object.bucket,
+            key = object.key,
+            lines = report.lines,
+            entries = report.entries,
+            malformed = report.malformed,
+            unknown_fields = report.unknown_fields,
+            bytes = report.bytes,
+            duration_ms,
+            "object read"
+        ),
+        Some(error) => tracing::error!(
+            bucket = object.bucket,
+            key = object.key,
+            lines = report.lines,
+            entries = report.entries,
+            malformed = report.malformed,
+            unknown_fields = report.unknown_fields,
+            bytes = report.bytes,
+            duration_ms,
+            error,
+            "object not read to its end"
+        ),
+    }
+    reading.parser.add(&report);
+    ObjectReport::of(name, key, &report, error)
+}
+
+async fn say(
+    evidence: &Evidence,
+    reading: &Reading,
+    config: &Config,
+    configuration: &impl Configuration,
+    notifier: &impl Notifier,
+) -> Result<(), String> {
+    let target_group = evidence.target_group_arn.as_deref();
+    if evidence.counts.failures == 0 {
+        // A rule that answers 502 on purpose is no incident.
+        tracing::info!(
+            load_balancer = &*evidence.load_balancer,
+            count = evidence.counts.intentional_502,
+            "502 answered on purpose"
+        );
+        return Ok(());
+    }
+    let facts = configuration.facts(&evidence.load_balancer, target_group, evidence.window).await;
+    let diagnosis = diagnose(evidence, &facts, reading);
+    let message = notification::render(&diagnosis, config.https_body);
+    let published = notifier.publish(&diagnosis, &message).await;
+    let cause = diagnosis.causes.first().map_or("undetermined", |cause| cause.id.as_str());
+    match published {
+        Ok(()) => {
+            tracing::info!(
+                incident_id = diagnosis.incident_id,
+                cause,
+                failures = diagnosis.failures,
+                requests = diagnosis.requests,
+                "diagnosis published"
+            );
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(
+                incident_id = diagnosis.incident_id, cause, %error, "diagnosis not published"
+            );
+            Err(format!("diagnosis {} was not published: {error}", diagnosis.incident_id))
+        }
+    }
+}

@@ -1,1 +1,15 @@
 //! One test binary: what a user sees.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
+
+#[cfg(feature = "cli")]
+mod command_line;
+#[cfg(feature = "cli")]
+mod handler;
+mod scenarios;
+mod tidy;

@@ -1,0 +1,237 @@
+//! What a person at a terminal sees.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const KEY: &str = "123456789012_elasticloadbalancing_eu-west-1_app.shop.0123456789abcdef_\
+                   20261120T1205Z_192.0.2.1_abc.log";
+
+fn alb502(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_alb502"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Rows of one target group: the second of each ten is refused.
+fn log(rows: usize) -> String {
+    (0..rows)
+        .map(|row| {
+            let time = format!("2026-11-20T12:0{}:{:02}", row / 60 % 5, row % 60);
+            let (times, status) = match row % 10 {
+                1 => ("-1 -1 -1", "502 -"),
+                _ => ("0.001 0.018 0.000", "200 200"),
+            };
+            format!(
+                "http {time}.020000Z app/shop/0123456789abcdef 198.51.100.7:40000 10.0.0.1:8080 \
+                 {times} {status} 200 300 \"GET http://shop.example.com:80/a HTTP/1.1\" \"curl/8\" - - \
+                 arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop-web/0123 \
+                 \"Root=1-0-{row}\" \"-\" \"-\" 0 {time}.000000Z \"forward\" \"-\" \"-\"\n"
+            )
+        })
+        .collect()
+}
+
+fn folder_with(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    (folder, path)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_file_and_its_folder_give_the_same_answer() {
+    let (folder, path) = folder_with(KEY, log(100));
+    for path in [text(&path), text(folder.path())] {
+        let output = alb502(&["diagnose", path]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let said = stdout(&output);
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.starts_with("shop-web: The target refuses connections"), "{said}");
+        assert!(said.contains("10 of 100 requests"), "{said}");
+        assert!(words.contains("It is not your security group"), "{said}");
+    }
+}
+
+#[test]
+fn json_is_for_machines_and_valid() {
+    let (_folder, path) = folder_with(KEY, log(100));
+    let output = alb502(&["diagnose", text(&path), "--format", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = serde_json::from_str(alb502::notification::SCHEMA).unwrap();
+    let diagnosis = &document["diagnoses"][0];
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(diagnosis), "{diagnosis}");
+    assert_eq!(diagnosis["causes"][0]["id"], "connect-refused");
+    assert_eq!(diagnosis["load_balancer"]["account"], "123456789012");
+    assert_eq!(document["objects"][0]["node"], "192.0.2.1");
+    assert_eq!(document["objects"][0]["entries"], 100);
+}
+
+#[test]
+fn a_quiet_log_says_so_and_prints_no_diagnoses() {
+    let healthy = log(100).replace("-1 -1 -1 502 -", "0.001 0.018 0.000 200 200");
+    let (_folder, path) = folder_with(KEY, healthy);
+    let output = alb502(&["diagnose", text(&path), "--fail-on-incident"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).starts_with("No incident: 0 of 100 requests failed"));
+    let output = alb502(&["diagnose", text(&path), "--format", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["diagnoses"], serde_json::json!([]));
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let (folder, path) = folder_with(KEY, log(100));
+    let damaged = folder.path().join("damaged.log.gz");
+    fs::write(&damaged, [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    for (arguments, code) in [
+        (vec!["diagnose", text(&path)], 0),
+        (vec!["diagnose", text(&path), "--fail-on-incident"], 3),
+        (vec!["diagnose", text(&damaged)], 1),
+        (vec!["parse", text(&damaged)], 1),
+        (vec!["diagnose", "/no/such/folder"], 2),
+        (vec!["diagnose", text(&path), "--min-errors", "0"], 2),
+        (vec!["diagnose", text(&path), "--min-error", "5"], 2),
+        (vec!["diagnose"], 2),
+        (vec!["--version"], 0),
+        (vec!["help", "diagnose"], 0),
+    ] {
+        let output = alb502(&arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn wrong_use_says_what_would_be_right() {
+    let (folder, path) = folder_with(KEY, log(1));
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let event = folder.path().join("event.json");
+    fs::write(&event, "not json").unwrap();
+    for (arguments, said) in [
+        (vec!["diagnose", "/no/such"], "Give access-log files (.log, .log.gz) or folders"),
+        (vec!["diagnose", text(&empty)], "no file in this folder ends in .log or .gz"),
+        (vec!["diagnose", text(&path), "--snapshot", "/no/such"], "/no/such"),
+        (
+            vec!["diagnose", text(&path), "--rate-percent", "x"],
+            "allowed is a number from 0.001 to 100",
+        ),
+        (vec!["diagnose", text(&path), "--fromat", "json"], "--format"),
+        (vec!["invoke", text(&event), "--local", text(&empty)], "not JSON"),
+        (vec!["invoke", "/no/such.json", "--local", text(&empty)], "Give a file with an event"),
+        (vec!["invoke", "events/s3-test-event.json", "--local", "/no/such"], "no such folder"),
+    ] {
+        let output = alb502(&arguments);
+        assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_setting_comes_from_flag_then_environment_then_default() {
+    let (_folder, path) = folder_with(KEY, log(100));
+    let with = |variable: &str, arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_alb502"))
+            .args(["diagnose", text(&path)])
+            .args(arguments)
+            .env_clear()
+            .env("ALB502_MIN_ERRORS", variable)
+            .output()
+            .unwrap();
+        stdout(&output).starts_with("No incident")
+    };
+    assert!(!with("10", &[]));
+    assert!(with("11", &[]));
+    assert!(!with("11", &["--min-errors", "10"]));
+}
+
+#[test]
+fn parse_prints_entries_and_names_bad_lines() {
+    let (_folder, path) = folder_with("x.log", format!("{}oops\n", log(2)));
+    let output = alb502(&["parse", text(&path)]);
+    assert_eq!(output.status.code(), Some(0));
+    let lines: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["target_ip"], "10.0.0.1");
+    assert_eq!(lines[1]["target_status_code"], Value::Null);
+    assert!(stderr(&output).contains("line 3"), "{}", stderr(&output));
+}
+
+#[test]
+fn other_logs_in_a_folder_are_passed_over_and_named_when_asked_for() {
+    let connection = "2026-11-20T12:00:00.000000Z 198.51.100.7 40000 443 TLSv1.3 \
+                      TLS_AES_128_GCM_SHA256 0.003 \"-\" - - - TID_0\n";
+    let (folder, path) = folder_with(&format!("conn_log_{KEY}"), connection);
+    fs::write(folder.path().join(KEY), log(100)).unwrap();
+    let output = alb502(&["diagnose", text(folder.path())]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("10 of 100 requests"));
+    let output = alb502(&["diagnose", text(&path)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("connection log"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_demo_prints_what_the_readme_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["s3", "aws"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/local").join(part);
+        copy(&from, &folder.path().join(part));
+    }
+    let event = "events/s3-keepalive-race.json";
+    let output = alb502(&["invoke", event, "--local", text(folder.path())]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let shown = readme.split("```text\n").nth(1).and_then(|it| it.split("```").next()).unwrap();
+    let said = stdout(&output);
+    assert!(said.starts_with(shown.trim_end()), "the README should open with:\n{said}");
+    let lines = stderr(&output);
+    let log: Vec<Value> = lines
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let read: Vec<&Value> = log.iter().filter(|line| line["message"] == "object read").collect();
+    assert_eq!(read.len(), 10, "one line per object");
+    assert!(read.iter().all(|line| line["entries"].is_u64() && line["duration_ms"].is_u64()));
+    let mut written: Vec<String> = fs::read_dir(folder.path().join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    written.sort();
+    assert_eq!(written.len(), 3, "{written:?}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

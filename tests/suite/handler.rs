@@ -1,0 +1,194 @@
+//! The Lambda's own handler, with folders and a list in place of AWS.
+
+use std::{cell::RefCell, fs, future::Future, path::Path, task};
+
+use alb502::{
+    config::Config,
+    diagnosis::Diagnosis,
+    handler::{HandlerError, Summary, handle},
+    local::folder::{FolderLogStore, SnapshotConfiguration},
+    notification::Notification,
+    ports::{Notifier, NotifierError},
+};
+use serde_json::{Value, json};
+
+const BUCKET: &str = "example-alb-logs";
+
+#[derive(Default)]
+struct Published {
+    messages: RefCell<Vec<(Diagnosis, Notification)>>,
+    refuse: bool,
+}
+
+impl Notifier for Published {
+    async fn publish(&self, diagnosis: &Diagnosis, it: &Notification) -> Result<(), NotifierError> {
+        if self.refuse {
+            return Err(NotifierError("the topic does not exist".to_owned()));
+        }
+        self.messages.borrow_mut().push((diagnosis.clone(), it.clone()));
+        Ok(())
+    }
+}
+
+fn run(folder: &Path, event: &Value, published: &Published) -> Result<Summary, HandlerError> {
+    let config = Config::from_lookup(|_| None).unwrap();
+    let logs = FolderLogStore::new(folder);
+    let configuration = SnapshotConfiguration(None);
+    let mut future = Box::pin(handle(event, &config, &logs, &configuration, published));
+    // Folders answer at once: the future is ready when it is first asked.
+    match future.as_mut().poll(&mut task::Context::from_waker(task::Waker::noop())) {
+        task::Poll::Ready(done) => done,
+        task::Poll::Pending => panic!("a folder made the handler wait"),
+    }
+}
+
+fn key(node: u8, random: &str) -> String {
+    format!(
+        "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2026/11/20/\
+         123456789012_elasticloadbalancing_eu-west-1_app.shop.0123456789abcdef_\
+         20261120T1205Z_192.0.2.{node}_{random}.log.gz"
+    )
+}
+
+fn rows(status: &str, count: usize) -> String {
+    (0..count)
+        .map(|row| {
+            format!(
+                "http 2026-11-20T12:01:{:02}.020000Z app/shop/0123456789abcdef 198.51.100.7:40000 \
+                 10.0.0.1:8080 {status} 200 300 \"GET http://shop.example.com:80/a?secret=1 HTTP/1.1\" \
+                 \"curl/8\" - - \
+                 arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop-web/0123 \
+                 \"Root=1-0-{row}\" \"-\" \"-\" 0 2026-11-20T12:01:{:02}.000000Z \"forward\" \"-\" \"-\"\n",
+                row % 60,
+                row % 60
+            )
+        })
+        .collect()
+}
+
+const REFUSED: &str = "-1 -1 -1 502 -";
+const ANSWERED: &str = "0.001 0.018 0.000 200 200";
+
+fn gzip(text: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn put(folder: &Path, key: &str, content: &[u8]) {
+    let path = folder.join("s3").join(BUCKET).join(key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn event(keys: &[&str]) -> Value {
+    let record = |key: &&str| {
+        json!({"eventVersion": "2.4", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": BUCKET}, "object": {"key": key}}})
+    };
+    json!({"Records": keys.iter().map(record).collect::<Vec<_>>()})
+}
+
+#[test]
+fn all_records_are_one_story() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each node alone has too few failures.
+    put(folder.path(), &key(1, "a"), &gzip(&(rows(REFUSED, 3) + &rows(ANSWERED, 30))));
+    put(folder.path(), &key(2, "b"), &gzip(&(rows(REFUSED, 3) + &rows(ANSWERED, 30))));
+    let published = Published::default();
+    let (first, second) = (key(1, "a"), key(2, "b"));
+    let done = run(folder.path(), &event(&[&first, &second, &first]), &published).unwrap();
+    assert_eq!((done.objects, done.entries, done.published), (2, 66, 1));
+    let messages = published.messages.into_inner();
+    let (diagnosis, message) = &messages[0];
+    assert_eq!((diagnosis.failures, diagnosis.requests), (6, 66));
+    assert_eq!(diagnosis.causes[0].id, "connect-refused");
+    assert!(message.subject.starts_with("alb502 WARNING shop-web: connect-refused, 6 of 66"));
+    assert!(!message.message.contains("secret"), "a query string was published");
+    assert!(!message.message.contains("198.51.100.7"), "a client address was published");
+    assert!(!message.message.contains("curl/8"), "a user agent was published");
+    for alone in [&first, &second] {
+        let published = Published::default();
+        run(folder.path(), &event(&[alone]), &published).unwrap();
+        assert_eq!(published.messages.into_inner().len(), 0);
+    }
+}
+
+#[test]
+fn an_unreadable_object_fails_the_invocation_after_the_others_were_handled() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = gzip(&(rows(REFUSED, 20) + &rows(ANSWERED, 20)));
+    put(folder.path(), &key(1, "whole"), &whole);
+    let (whole_key, missing, empty) = (key(1, "whole"), key(2, "missing"), key(3, "empty"));
+    put(folder.path(), &empty, b"");
+    let published = Published::default();
+    let error =
+        run(folder.path(), &event(&[&missing, &empty, &whole_key]), &published).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains(&format!("s3://{BUCKET}/{missing}")), "{said}");
+    assert!(said.contains(&format!("s3://{BUCKET}/{empty}")), "{said}");
+    assert!(!said.contains(&whole_key), "{said}");
+    assert_eq!(published.messages.into_inner().len(), 1);
+}
+
+#[test]
+fn the_rows_before_the_damage_count_and_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = gzip(&rows(REFUSED, 200));
+    let key = key(1, "cut");
+    put(folder.path(), &key, &whole[..whole.len() - 10]);
+    let published = Published::default();
+    let error = run(folder.path(), &event(&[&key]), &published).unwrap_err();
+    assert!(error.to_string().contains(&key), "{error}");
+    let messages = published.messages.into_inner();
+    assert!(100 < messages[0].0.failures, "{}", messages[0].0.failures);
+    assert!(messages[0].0.objects[0].error.is_some());
+    assert!(messages[0].1.text.contains(&key), "{}", messages[0].1.text);
+}
+
+#[test]
+fn a_message_that_is_refused_fails_the_invocation() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &key(1, "a"), &gzip(&rows(REFUSED, 20)));
+    let refuse = Published { refuse: true, ..Published::default() };
+    let error = run(folder.path(), &event(&[&key(1, "a")]), &refuse).unwrap_err();
+    assert!(error.to_string().contains("the topic does not exist"), "{error}");
+}
+
+#[test]
+fn what_is_not_ours_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    for name in ["s3-test-event.json", "s3-foreign.json", "s3-other-logs.json"] {
+        let event = serde_json::from_slice(&fs::read(events.join(name)).unwrap()).unwrap();
+        let published = Published::default();
+        let done = run(folder.path(), &event, &published).unwrap();
+        assert_eq!((done.objects, done.published), (0, 0), "{name}");
+        assert!(0 < done.skipped, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_that_answers_on_purpose_is_no_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_purpose = rows("-1 -1 -1 502 -", 50)
+        .replace("10.0.0.1:8080", "-")
+        .replace("\"forward\"", "\"fixed-response\"");
+    put(folder.path(), &key(1, "a"), &gzip(&on_purpose));
+    let published = Published::default();
+    run(folder.path(), &event(&[&key(1, "a")]), &published).unwrap();
+    assert_eq!(published.messages.into_inner().len(), 0);
+}
+
+#[test]
+fn a_key_does_not_lead_out_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "x").unwrap();
+    let name = key(1, "a");
+    let file = name.rsplit('/').next().unwrap();
+    let climbing = format!("../../AWSLogs/../{file}");
+    let published = Published::default();
+    let error = run(folder.path(), &event(&[&climbing]), &published).unwrap_err();
+    assert!(error.to_string().contains("leads out of the folder"), "{error}");
+}

@@ -21,7 +21,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "Without --snapshot the log alone is judged, and what the configuration\n\
-                        would decide is named. A snapshot is a folder of files as the AWS CLI \
+                        would decide is named. A snapshot is a folder of files\n\
+                        as the AWS CLI \
                         prints them, such as\n  aws elbv2 describe-target-groups > \
                         config/describe-target-groups.json\n\n\
                         Examples:\n  \

@@ -24,6 +24,7 @@ use crate::{
     name = "alb502",
     version,
     arg_required_else_help = true,
+    max_term_width = 78,
     after_help = "Exit codes: 0 ran, whatever it found; 1 could not do all (a damaged file);\n\
                   2 wrong use (flag, setting, path); 3 an incident was found and\n\
                   --fail-on-incident was given.\n\n\

@@ -12,8 +12,9 @@ const FAILING_SHARE: f64 = 0.9;
 const CHANCE: f64 = 1e-4;
 
 /// Rows of one target that end within this many microseconds ended together: a process that dies
-/// closes its connections at once, and the load balancer notices within some tens of milliseconds.
-const TOGETHER_MICROS: i64 = 500_000;
+/// closes its connections within a millisecond (measured), and the load balancer notices within some
+/// tens of milliseconds.
+const TOGETHER_MICROS: i64 = 100_000;
 
 /// After a process died its port refuses connections at once, until the next one listens.
 const REFUSED_AFTER_MICROS: i64 = 5_000_000;
@@ -107,6 +108,12 @@ fn closed(signatures: &BTreeMap<Signature, u64>) -> u64 {
         .sum()
 }
 
+/// Failed before the connection stood.
+fn unconnected(signatures: &BTreeMap<Signature, u64>) -> u64 {
+    let before = signatures.iter().filter(|(signature, _)| signature.is_before_connection());
+    before.map(|(_, count)| count).sum()
+}
+
 fn paths(evidence: &Evidence) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
     let (mut failing, mut leaning) = (Vec::new(), Vec::new());
     if !evidence.paths_are_complete {
@@ -116,17 +123,19 @@ fn paths(evidence: &Evidence) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
     let total: u64 = evidence.paths.iter().map(|path| path.requests).sum();
     for path in evidence.paths.iter().filter(|path| &*path.path != "others") {
         let hits = closed(&path.signatures);
-        if hits < 3 || path.requests == 0 || total <= path.requests {
+        // A request that reached no target says nothing of the path.
+        let reached = path.requests.saturating_sub(unconnected(&path.signatures));
+        if hits < 3 || reached == 0 || total <= path.requests {
             continue;
         }
         // The rate elsewhere, with one failure more than was seen: little traffic proves little.
         let elsewhere =
             (total_closed - hits + 1) as f64 / (total - path.requests + 1).max(1) as f64;
         let is_chance = CHANCE / evidence.paths.len() as f64;
-        if is_chance < chance(hits, path.requests, elsewhere) {
+        if is_chance < chance(hits, reached, elsewhere) {
             continue;
         }
-        let share = hits as f64 / path.requests as f64;
+        let share = hits as f64 / reached as f64;
         if FAILING_SHARE <= share {
             failing.push(Arc::clone(&path.path));
         } else if 0.5 <= hits as f64 / total_closed.max(1) as f64 || 10.0 * elsewhere <= share {

@@ -85,7 +85,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
                     1 => "1 request was".to_owned(),
                     many => format!("{} at once were", plural(many, "request")),
                 },
-                if 0 < exit.refused_after { ": the process died" } else { ": by one event" }
+                if 0 < exit.refused_after { ": the process ended" } else { ": by one event" }
             ),
         ));
     }

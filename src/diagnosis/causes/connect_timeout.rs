@@ -6,7 +6,7 @@ use super::{Cause, Claimed, Explanation, Strength, blocked_port, words};
 use crate::{
     detection::{FailureRow, Signature},
     diagnosis::{Case, Confidence, Fix, Statement},
-    numbers::count,
+    numbers::plural,
 };
 
 pub(super) const CAUSE: Cause = Cause {
@@ -31,12 +31,18 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         "504 after the connect timeout of 10 s (-1 -1 -1): nothing answered the attempt to connect.",
     ));
     said.evidence.extend(words::spread(case, claimed));
-    let served = words::successes_of_targets(case, claimed);
-    if 0 < served {
+    let since = claimed
+        .targets()
+        .iter()
+        .filter_map(|(name, _)| case.target(name))
+        .filter(|target| {
+            target.first_failure.is_some() && target.first_failure < target.last_success
+        })
+        .count() as u64;
+    if 0 < since {
         said.evidence.push(Statement::new(format!(
-            "The same targets answered {} requests within the incident: the port is not blocked for \
-             good.",
-            count(served)
+            "{} answered again after the first failure: the port is not blocked for good.",
+            plural(since, "target")
         )));
     }
     if looked_at_rules {

@@ -179,9 +179,11 @@ fn say_estimate(
     said: &mut Explanation,
 ) {
     let known = claimed.rows_where(|row| row.idle_gap.is_some());
-    let fit = claimed.rows_where(|row| row.idle_gap.is_some_and(|gap| supports(estimate, gap)));
+    // What is printed is what was counted: the interval itself, and the milliseconds that the log cuts.
+    let within = |gap: f64| (estimate.low - 0.01..=estimate.high + 0.01).contains(&gap);
+    let fit = claimed.rows_where(|row| row.idle_gap.is_some_and(within));
     let healthy = &case.evidence.idle_gaps.successes;
-    let healthy_fit = healthy.iter().filter(|gap| supports(estimate, **gap)).count();
+    let healthy_fit = healthy.iter().filter(|gap| within(**gap)).count();
     said.evidence.push(Statement::counted(
         fit,
         known,

@@ -36,6 +36,9 @@ pub struct Patterns {
     pub bad_targets: Vec<Arc<str>>,
     /// Rows of one target that were closed at the same instant.
     pub exits: Vec<Exit>,
+    /// Paths whose requests the process does not survive: most of their closed rows lie in exits after
+    /// which the target refused.
+    pub killer_paths: Vec<Arc<str>>,
     /// A constant that the times of late closed rows cluster at.
     pub constant: Option<Constant>,
     /// Targets that stop appearing while the others go on.
@@ -79,16 +82,39 @@ impl Patterns {
     pub fn of(evidence: &Evidence) -> Self {
         let (failing_paths, leaning_paths) = paths(evidence);
         let (left, arrived) = comings_and_goings(evidence);
-        Self {
+        let mut patterns = Self {
             keep_alive: keep_alive::estimate(&evidence.idle_gaps),
             failing_paths,
             leaning_paths,
             bad_targets: bad_targets(evidence),
             exits: exits(evidence),
+            killer_paths: Vec::new(),
             constant: constant(evidence),
             left,
             arrived,
-        }
+        };
+        patterns.killer_paths = patterns
+            .failing_paths
+            .iter()
+            .filter(|path| {
+                let (deaths, rows) = patterns.deaths_on(evidence, path);
+                3 <= rows && rows <= 2 * deaths
+            })
+            .cloned()
+            .collect();
+        patterns
+    }
+
+    /// Closed rows of a path: those at a moment after which the target refused, and all.
+    pub fn deaths_on(&self, evidence: &Evidence, path: &str) -> (u64, u64) {
+        let rows = evidence.failures.iter().filter(|row| {
+            matches!(row.signature, Signature::ClosedEarly | Signature::ClosedLate)
+                && row.path.as_deref() == Some(path)
+        });
+        rows.fold((0, 0), |(deaths, all), row| {
+            let died = self.exit_of(row).is_some_and(|exit| 0 < exit.refused_after);
+            (deaths + u64::from(died), all + 1)
+        })
     }
 
     /// The exit that a row belongs to.

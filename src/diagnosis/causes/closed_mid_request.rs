@@ -7,6 +7,7 @@ use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
     diagnosis::{Case, Confidence, Fix, Statement},
+    neutralize,
     numbers::{plural, seconds},
 };
 
@@ -22,6 +23,10 @@ pub(super) const CAUSE: Cause = Cause {
 };
 
 fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
+    let closed = matches!(row.signature, Signature::ClosedEarly | Signature::ClosedLate);
+    if closed && row.path.as_ref().is_some_and(|path| case.patterns.killer_paths.contains(path)) {
+        return Some(Strength::Strong.into());
+    }
     match row.signature {
         Signature::ClosedLate if case.patterns.exit_of(row).is_some() => {
             Some(Strength::Strong.into())
@@ -86,6 +91,17 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
                     many => format!("{} at once were", plural(many, "request")),
                 },
                 if 0 < exit.refused_after { ": the process ended" } else { ": by one event" }
+            ),
+        ));
+    }
+    for path in &case.patterns.killer_paths {
+        let (deaths, rows) = case.patterns.deaths_on(case.evidence, path);
+        said.evidence.push(Statement::counted(
+            deaths,
+            rows,
+            format!(
+                "{deaths} of {rows} requests for {} ended with the process: this path kills it.",
+                neutralize::plain(path)
             ),
         ));
     }

@@ -31,7 +31,8 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     }
     // A path that kills the process takes other requests with it.
     let kills = case.patterns.exit_of(row).is_some_and(|exit| 0 < exit.refused_after);
-    (!kills && 2 <= instants(case, path)).then(|| Strength::Strong.into())
+    let is_killer = case.patterns.killer_paths.contains(path);
+    (!kills && !is_killer && 2 <= instants(case, path)).then(|| Strength::Strong.into())
 }
 
 /// At how many different moments the requests of a path were closed: one alone is one event, not a

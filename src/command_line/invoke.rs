@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "DIR/s3/<bucket>/<key> are the objects, DIR/aws/ is a configuration \
                         snapshot (optional),\nDIR/out/ gets the messages. The handler's log goes to \
-                        standard error, one JSON object a line.\n\n\
+                        standard error, one JSON\nobject a line; ALB502_LOG sets its level (error, warn, info, debug).\n\n\
                         Example:\n  \
                         alb502 invoke events/s3-keepalive-race.json --local events/local")]
 pub(super) struct Arguments {

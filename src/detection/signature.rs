@@ -132,14 +132,6 @@ impl Signature {
         (0.0 <= request && target < 0.0).then_some(Self::IdleTimeout)
     }
 
-    /// Made by the load balancer as a 502 that nobody wanted.
-    pub fn is_elb_502(self) -> bool {
-        !matches!(
-            self,
-            Self::TargetMade | Self::Intentional | Self::ConnectTimeout | Self::IdleTimeout
-        )
-    }
-
     /// The connection to the target never stood.
     pub fn is_before_connection(self) -> bool {
         matches!(

@@ -1,8 +1,8 @@
 //! What the evidence adds up to, worked out once for every check and cause.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
-use super::{KeepAliveEstimate, chance::chance, keep_alive};
+use super::{Case, KeepAliveEstimate, chance::chance, keep_alive, network::Network};
 use crate::detection::{Evidence, FailureRow, Signature, evidence::TargetEvidence};
 
 /// A path fails each time when at least this share of its requests is closed.
@@ -45,6 +45,8 @@ pub struct Patterns {
     pub left: Vec<Arc<str>>,
     /// Targets that appear after the others.
     pub arrived: Vec<Arc<str>>,
+    /// See [`Patterns::network`].
+    network: OnceCell<Network>,
 }
 
 /// Connections of one target that ended together.
@@ -92,6 +94,7 @@ impl Patterns {
             constant: constant(evidence),
             left,
             arrived,
+            network: OnceCell::new(),
         };
         patterns.killer_paths = patterns
             .failing_paths
@@ -103,6 +106,12 @@ impl Patterns {
             .cloned()
             .collect();
         patterns
+    }
+
+    /// The way from the load balancer to the targets: judged once for a case, when it is first asked
+    /// for, because every failed row may ask.
+    pub fn network<'a>(&'a self, case: &Case<'_>) -> &'a Network {
+        self.network.get_or_init(|| super::network::network(case))
     }
 
     /// Closed rows of a path: those at a moment after which the target refused, and all.

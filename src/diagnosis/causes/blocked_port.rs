@@ -7,11 +7,7 @@
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
-    diagnosis::{
-        Case, Confidence, Fix, Statement, checks,
-        command::Command,
-        network::{self, Verdict},
-    },
+    diagnosis::{Case, Confidence, Fix, Statement, checks, command::Command, network::Verdict},
     numbers::count,
 };
 
@@ -77,7 +73,7 @@ pub(super) enum Way {
 
 /// The way to the target of a row.
 pub(super) fn way_to(case: &Case<'_>, row: &FailureRow) -> Way {
-    let network = network::network(case);
+    let network = case.patterns.network(case);
     let Some(route) = row.target.as_deref().and_then(|target| network.to(target)) else {
         return Way::Unknown;
     };

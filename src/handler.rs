@@ -1,7 +1,7 @@
 //! One invocation, top to bottom: read the objects, judge the rows, ask for the configuration of what
 //! failed, and say it.
 
-use std::{ops::ControlFlow, time::Instant};
+use std::{fmt, ops::ControlFlow, time::Instant};
 
 use serde_json::Value;
 
@@ -28,13 +28,66 @@ pub struct Summary {
     pub published: u64,
 }
 
+/// What failed in an invocation, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// A diagnosis was made, and nobody was told.
+    MessageNotPublished,
+    /// An object could not be read to its end.
+    ObjectUnreadable,
+    /// A record of the event names no object that could be read.
+    RecordUnreadable,
+}
+
+impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 3] =
+        [Self::MessageNotPublished, Self::ObjectUnreadable, Self::RecordUnreadable];
+
+    /// The stable name, which Lambda reports as the type of the error.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MessageNotPublished => "MessageNotPublished",
+            Self::ObjectUnreadable => "ObjectUnreadable",
+            Self::RecordUnreadable => "RecordUnreadable",
+        }
+    }
+}
+
 /// Why an invocation fails. It is told after everything else was done, so that the other objects are
 /// not lost, and so that what failed is retried.
-#[derive(Debug, thiserror::Error)]
-pub enum HandlerError {
-    /// Records and objects that could not be read, and messages that were not accepted.
-    #[error("{}", .0.join("; "))]
-    Failed(Vec<String>),
+#[derive(Default, thiserror::Error)]
+pub struct HandlerError {
+    /// Each failure in words that name bucket and key.
+    pub failures: Vec<(FailureKind, String)>,
+}
+
+/// How many failures an error names; the log has them all.
+const MAX_TOLD: usize = 5;
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = self.failures.iter().take(MAX_TOLD).map(|(_, text)| text.as_str());
+        f.write_str(&told.collect::<Vec<_>>().join("; "))?;
+        match self.failures.len().saturating_sub(MAX_TOLD) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more, which the log names"),
+        }
+    }
+}
+
+/// As it is shown: the runtime logs it so.
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.kind())
+    }
+}
+
+impl HandlerError {
+    /// The worst failure's name.
+    pub fn kind(&self) -> &'static str {
+        self.failures.iter().map(|(kind, _)| *kind).min().map_or("Unknown", FailureKind::as_str)
+    }
 }
 
 /// Handles one invocation.
@@ -59,7 +112,7 @@ pub async fn handle(
         Event::Objects { objects, passed_over, unreadable } => {
             for error in unreadable {
                 tracing::error!(%error, "record not read");
-                failures.push(error.to_string());
+                failures.push((FailureKind::RecordUnreadable, error.to_string()));
             }
             for reason in passed_over {
                 tracing::info!(%reason, "record passed over");
@@ -81,18 +134,20 @@ pub async fn handle(
         summary.entries += report.entries;
         match &report.error {
             None => summary.objects += 1,
-            Some(error) => failures.push(format!("{}: {error}", report.name)),
+            Some(error) => {
+                failures.push((FailureKind::ObjectUnreadable, format!("{}: {error}", report.name)));
+            }
         }
         reading.objects.push(report);
     }
     for evidence in detector.incidents() {
         if let Err(error) = say(&evidence, &reading, config, configuration, notifier).await {
-            failures.push(error);
+            failures.push((FailureKind::MessageNotPublished, error));
         } else {
             summary.published += u64::from(0 < evidence.counts.failures);
         }
     }
-    if failures.is_empty() { Ok(summary) } else { Err(HandlerError::Failed(failures)) }
+    if failures.is_empty() { Ok(summary) } else { Err(HandlerError { failures }) }
 }
 
 /// In a bucket notification only an object whose key says access log is read: the key is AWS's.
@@ -163,7 +218,6 @@ async fn say(
     configuration: &impl Configuration,
     notifier: &impl Notifier,
 ) -> Result<(), String> {
-    let target_group = evidence.target_group_arn.as_deref();
     if evidence.counts.failures == 0 {
         // A rule that answers 502 on purpose is no incident.
         tracing::info!(
@@ -173,7 +227,7 @@ async fn say(
         );
         return Ok(());
     }
-    let facts = configuration.facts(&evidence.load_balancer, target_group, evidence.window).await;
+    let facts = configuration.facts(evidence).await;
     let diagnosis = diagnose(evidence, &facts, reading);
     let message = notification::render(&diagnosis, config.https_body);
     let published = notifier.publish(&diagnosis, &message).await;

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    detection::Window,
+    detection::Evidence,
     diagnosis::{Diagnosis, Facts},
     event::LogObject,
     notification::Notification,
@@ -30,16 +30,11 @@ pub trait LogStore {
 #[error("{0}")]
 pub struct LogStoreError(pub String);
 
-/// What AWS says of a load balancer.
+/// What AWS says of the load balancer and target group of an incident.
 #[expect(async_fn_in_trait, reason = "one invocation at a time: no future crosses threads")]
 pub trait Configuration {
     /// Gathers the facts. It cannot fail: what is missing is a gap.
-    async fn facts(
-        &self,
-        load_balancer: &str,
-        target_group_arn: Option<&str>,
-        window: Window,
-    ) -> Facts;
+    async fn facts(&self, evidence: &Evidence) -> Facts;
 }
 
 /// Where a diagnosis goes.

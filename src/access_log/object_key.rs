@@ -128,8 +128,8 @@ impl ObjectKey {
         let node = parts.next().filter(|node| node.contains(['.', ':']));
         Some(Self {
             kind,
-            account: Some(account).filter(is_account).map(str::to_owned),
-            region: Some(region).filter(is_region).map(str::to_owned),
+            account: Some(account).filter(|word| is_account(word)).map(str::to_owned),
+            region: Some(region).filter(|word| is_region(word)).map(str::to_owned),
             load_balancer: Some(load_balancer),
             end_time: end_time(end),
             node: node.map(str::to_owned),
@@ -146,12 +146,12 @@ struct Folders {
 impl Folders {
     fn of(key: &str) -> Self {
         let mut folders = key.split('/').skip_while(|folder| *folder != "AWSLogs");
-        let account = folders.nth(1).filter(is_account).map(str::to_owned);
+        let account = folders.nth(1).filter(|word| is_account(word)).map(str::to_owned);
         let region = folders
             .next()
             .filter(|service| *service == "elasticloadbalancing")
             .and_then(|_| folders.next())
-            .filter(is_region)
+            .filter(|word| is_region(word))
             .map(str::to_owned);
         Self { account, region }
     }
@@ -176,11 +176,13 @@ fn is_name(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn is_account(word: &&str) -> bool {
+/// True for the twelve digits of an AWS account.
+pub fn is_account(word: &str) -> bool {
     word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_region(word: &&str) -> bool {
+/// True for what is written like a region: `eu-west-1`.
+pub fn is_region(word: &str) -> bool {
     is_name(word) && word.contains('-')
 }
 

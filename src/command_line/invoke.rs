@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::Args;
-use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 
 use super::{COULD_NOT, SettingFlags, Stop, complain};
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         folder::{FolderLogStore, FolderNotifier, SnapshotConfiguration},
         snapshot::Snapshot,
     },
+    log,
     numbers::plural,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn run(
     }
     let aws = arguments.local.join("aws");
     let snapshot = if aws.is_dir() { Some(Snapshot::load(&aws)?) } else { None };
-    log_to_stderr(environment("ALB502_LOG").as_deref());
+    log::start(environment("ALB502_LOG").as_deref(), io::stderr);
     for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
         tracing::warn!(%warning, "snapshot");
     }
@@ -105,18 +105,4 @@ fn event(arguments: &Arguments) -> Result<serde_json::Value, Stop> {
             path.display()
         ))
     })
-}
-
-fn log_to_stderr(filter: Option<&str>) {
-    let filter =
-        EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second subscriber in one process is refused; the first one goes on.
-    let _ = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_target(false)
-        .with_timer(SystemTime)
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .try_init();
 }

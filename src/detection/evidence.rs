@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::signature::Signature;
+use crate::access_log::object_key::{is_account, is_region};
 
 /// A span of time, UTC: the start belongs to it, the end does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +124,47 @@ pub struct Evidence {
     pub success_seconds: Option<Quantiles>,
     /// Idle gaps of successful requests, and of the early closed ones: see [`IdleGaps`].
     pub idle_gaps: IdleGaps,
+}
+
+impl Evidence {
+    /// The region: of the target group's ARN, else of the objects' keys. A target group is in the
+    /// account and region of its load balancer.
+    pub fn region(&self) -> Option<&str> {
+        self.arn_part(3).filter(|it| is_region(it)).or(self.region.as_deref())
+    }
+
+    /// The account, 12 digits: of the target group's ARN, else of the objects' keys.
+    pub fn account(&self) -> Option<&str> {
+        self.arn_part(4).filter(|it| is_account(it)).or(self.account.as_deref())
+    }
+
+    /// The ARN of the load balancer in a region and account.
+    pub fn load_balancer_arn_in(&self, region: &str, account: &str) -> String {
+        let named = self.arn_part(1).filter(|it| PARTITIONS.contains(it));
+        let partition = named.unwrap_or_else(|| partition_of(region));
+        let id = &self.load_balancer;
+        format!("arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/{id}")
+    }
+
+    /// A part of the ARN in the rows, which are not believed blindly: whoever writes to the bucket may
+    /// write anything.
+    fn arn_part(&self, index: usize) -> Option<&str> {
+        self.target_group_arn.as_deref()?.split(':').nth(index)
+    }
+}
+
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+const PARTITIONS: [&str; 7] =
+    ["aws", "aws-cn", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-us-gov"];
+
+fn partition_of(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
 }
 
 /// How many failed rows of a target group are kept per five-minute window.

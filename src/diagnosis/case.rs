@@ -59,36 +59,24 @@ impl<'a> Case<'a> {
         self.facts.target_group.known().is_some_and(TargetGroup::is_lambda)
     }
 
-    /// The region, from the target group's ARN, else from the facts.
+    /// The region, from the log, else from the facts.
     pub fn region(&self) -> Option<&'a str> {
-        let facts = self.facts;
-        let evidence = self.evidence;
-        self.arn_part(3).or(evidence.region.as_deref()).or(facts.region.as_deref())
+        let (facts, evidence) = (self.facts, self.evidence);
+        evidence.region().or(facts.region.as_deref())
     }
 
-    /// The account, from the target group's ARN, else from the facts.
+    /// The account, from the log, else from the facts.
     pub fn account(&self) -> Option<&'a str> {
-        let facts = self.facts;
-        let evidence = self.evidence;
-        self.arn_part(4).or(evidence.account.as_deref()).or(facts.account.as_deref())
+        let (facts, evidence) = (self.facts, self.evidence);
+        evidence.account().or(facts.account.as_deref())
     }
 
-    fn arn_part(&self, index: usize) -> Option<&'a str> {
-        let evidence = self.evidence;
-        let part = evidence.target_group_arn.as_deref()?.split(':').nth(index)?;
-        (!part.is_empty()).then_some(part)
-    }
-
-    /// The ARN of the load balancer: as AWS says, else put together from the log. A target group is in
-    /// the account and region of its load balancer.
+    /// The ARN of the load balancer: as AWS says, else put together from the log.
     pub fn likely_load_balancer_arn(&self) -> Option<String> {
-        if let Some(load_balancer) = self.facts.load_balancer.known() {
-            return Some(load_balancer.load_balancer_arn.clone());
+        match self.facts.load_balancer.known() {
+            Some(load_balancer) => Some(load_balancer.load_balancer_arn.clone()),
+            None => Some(self.evidence.load_balancer_arn_in(self.region()?, self.account()?)),
         }
-        let partition = self.arn_part(1).unwrap_or("aws");
-        let (region, account) = (self.region()?, self.account()?);
-        let id = &self.evidence.load_balancer;
-        Some(format!("arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/{id}"))
     }
 
     /// The load balancer by its names.
@@ -165,13 +153,22 @@ impl<'a> Case<'a> {
         (!unresolved && !older).then_some(TargetState::NotRegistered)
     }
 
+    /// The addresses under which the log may name a registered target: an instance has one in IPv4, and
+    /// in a target group of IPv6 the one of its primary interface.
     fn addresses_of<'b>(&'b self, id: &'b str) -> Option<Vec<&'b str>> {
         if id.parse::<std::net::IpAddr>().is_ok() {
             return Some(vec![id]);
         }
         let instance =
             self.facts.instances.known()?.iter().find(|instance| instance.instance_id == id)?;
-        instance.private_ip_address.as_deref().map(|address| vec![address])
+        let v6 = instance
+            .network_interfaces
+            .iter()
+            .flat_map(|interface| &interface.ipv6_addresses)
+            .map(|address| address.ipv6_address.as_str());
+        let addresses: Vec<&str> =
+            instance.private_ip_address.as_deref().into_iter().chain(v6).collect();
+        (!addresses.is_empty()).then_some(addresses)
     }
 
     /// True when AWS says that every registered target is healthy; `None` when the health is not known

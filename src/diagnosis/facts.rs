@@ -25,6 +25,14 @@ impl<T> Fact<T> {
         }
     }
 
+    /// The same fact in another form.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Fact<U> {
+        match self {
+            Self::Known(value) => Fact::Known(form(value)),
+            Self::Unknown(gap) => Fact::Unknown(gap),
+        }
+    }
+
     /// Why it is not known.
     pub fn gap(&self) -> Option<&Gap> {
         match self {
@@ -43,6 +51,22 @@ pub struct Gap {
     pub reason: String,
     /// The IAM action that would show it.
     pub permission: Option<String>,
+}
+
+impl Gap {
+    /// A fact about the target group, where no target group was asked.
+    pub fn never_forwarded(fact: &str) -> Self {
+        Self {
+            fact: fact.to_owned(),
+            reason: "the requests were never forwarded to a target group".to_owned(),
+            permission: None,
+        }
+    }
+
+    /// The same reason for another fact that hangs on the one that is missing.
+    pub fn of(&self, fact: &str) -> Self {
+        Self { fact: fact.to_owned(), ..self.clone() }
+    }
 }
 
 /// Everything that AWS says about one load balancer and one target group. There is no `Default`:

@@ -27,6 +27,7 @@ pub use crate::detection::Kind;
 use crate::{
     access_log::{ObjectKey, ObjectKind, ReadReport},
     detection::Evidence,
+    numbers::{count, plural},
 };
 pub use checks::{CheckResult, Outcome as CheckOutcome};
 
@@ -342,6 +343,25 @@ impl ObjectReport {
             error,
         }
     }
+
+    /// True when it could not be read to its end: rows of it are missing.
+    pub fn is_damaged(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| !error.starts_with("skipped"))
+    }
+}
+
+impl Diagnosis {
+    /// What to think of the numbers when objects could not be read to their end; `None` when all were.
+    pub fn partial(&self) -> Option<String> {
+        let damaged = self.objects.iter().filter(|object| object.is_damaged()).count() as u64;
+        (0 < damaged).then(|| {
+            format!(
+                "{} of {} could not be read to the end: the numbers are at least these",
+                count(damaged),
+                plural(self.objects.len() as u64, "object")
+            )
+        })
+    }
 }
 
 /// What the diagnosis is told besides evidence and facts.
@@ -402,9 +422,18 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
         gaps: facts.gaps(),
         samples: samples(evidence),
         parser: reading.parser,
-        objects: reading.objects.iter().take(MAX_OBJECTS).cloned().collect(),
+        objects: listed(&reading.objects),
         causes,
     }
+}
+
+/// At most [`MAX_OBJECTS`], and never without the damaged ones.
+fn listed(objects: &[ObjectReport]) -> Vec<ObjectReport> {
+    let mut listed: Vec<&ObjectReport> = objects.iter().collect();
+    if MAX_OBJECTS < listed.len() {
+        listed.sort_by_key(|object| !object.is_damaged());
+    }
+    listed.into_iter().take(MAX_OBJECTS).cloned().collect()
 }
 
 fn strings(names: &[Arc<str>]) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{files, snapshot::Snapshot};
 use crate::{
-    detection::Window,
+    detection::Evidence,
     diagnosis::{Diagnosis, Facts},
     event::LogObject,
     notification::Notification,
@@ -63,14 +63,13 @@ impl LogStore for FolderLogStore {
 pub struct SnapshotConfiguration(pub Option<Snapshot>);
 
 impl Configuration for SnapshotConfiguration {
-    async fn facts(
-        &self,
-        load_balancer: &str,
-        target_group_arn: Option<&str>,
-        window: Window,
-    ) -> Facts {
+    async fn facts(&self, evidence: &Evidence) -> Facts {
         match &self.0 {
-            Some(snapshot) => snapshot.facts(load_balancer, target_group_arn, window),
+            Some(snapshot) => snapshot.facts(
+                &evidence.load_balancer,
+                evidence.target_group_arn.as_deref(),
+                evidence.window,
+            ),
             None => Facts::unknown("no configuration snapshot was given"),
         }
     }

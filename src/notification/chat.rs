@@ -114,6 +114,9 @@ fn sentence(text: &str) -> String {
 
 fn description(diagnosis: &Diagnosis) -> String {
     let mut out = Description::default();
+    if let Some(partial) = diagnosis.partial() {
+        out.push(&format!("*Partial*: {}\n", sentence(&partial)));
+    }
     for cause in diagnosis.causes.iter().take(3) {
         let confidence = match cause.confidence {
             Confidence::High => "high",

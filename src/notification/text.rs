@@ -86,6 +86,9 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
         Phase::Resolved => ", resolved",
     };
     wrap("Severity       ", &format!("{severity}{phase}"), out);
+    if let Some(partial) = diagnosis.partial() {
+        wrap("Partial        ", &partial, out);
+    }
 }
 
 fn time_span(diagnosis: &Diagnosis) -> String {
@@ -271,9 +274,7 @@ fn reading(diagnosis: &Diagnosis, out: &mut String) {
     }
     wrap("  ", &format!("{line}."), out);
     for object in &diagnosis.objects {
-        if let Some(error) = &object.error
-            && !error.starts_with("skipped")
-        {
+        if let Some(error) = object.error.as_ref().filter(|_| object.is_damaged()) {
             wrap("  ", &format!("Damaged, {}:", error.trim_end_matches('.')), out);
             wrap("    ", &neutralize::object_name(&object.name), out);
         }

@@ -149,7 +149,7 @@ fn by_address(facts: &Facts, address: IpAddr) -> Result<Placement, Gap> {
         (None, None) => Err(Gap {
             fact: format!("network interface of {address}"),
             reason: "no interface with this address was read: it is outside the VPC, in another \
-                     account, or gone"
+                     account, gone, or of a prefix that an interface holds (EKS)"
                 .to_owned(),
             permission: Some("ec2:DescribeNetworkInterfaces".to_owned()),
         }),

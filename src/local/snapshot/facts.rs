@@ -301,7 +301,7 @@ impl Snapshot {
 
     fn target_group(&self, arn: Option<&str>) -> Fact<TargetGroup> {
         let Some(arn) = arn else {
-            return Fact::Unknown(never_forwarded(&TARGET_GROUPS));
+            return Fact::Unknown(Gap::never_forwarded(TARGET_GROUPS.fact));
         };
         match self.target_groups.fact(&TARGET_GROUPS) {
             Fact::Unknown(gap) => Fact::Unknown(gap),
@@ -325,7 +325,7 @@ impl Snapshot {
         source: &Source,
         arn: Option<&'a str>,
     ) -> Result<(&'a str, bool), Gap> {
-        let arn = arn.ok_or_else(|| never_forwarded(source))?;
+        let arn = arn.ok_or_else(|| Gap::never_forwarded(source.fact))?;
         let name = arn.rsplit('/').nth(1).unwrap_or(arn);
         let all: BTreeSet<&str> =
             self.target_groups.items.iter().map(|group| group.target_group_arn.as_str()).collect();
@@ -357,7 +357,7 @@ impl Snapshot {
 
     fn target_group_tags(&self, arn: Option<&str>) -> Fact<BTreeMap<String, String>> {
         let Some(arn) = arn else {
-            return Fact::Unknown(never_forwarded(&TAGS));
+            return Fact::Unknown(Gap::never_forwarded(TAGS.fact));
         };
         match self.tags.fact(&TAGS) {
             Fact::Unknown(gap) => Fact::Unknown(gap),
@@ -368,14 +368,6 @@ impl Snapshot {
                 )
             }
         }
-    }
-}
-
-fn never_forwarded(source: &Source) -> Gap {
-    Gap {
-        fact: source.fact.to_owned(),
-        reason: "the requests were never forwarded to a target group".to_owned(),
-        permission: None,
     }
 }
 

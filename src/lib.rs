@@ -15,7 +15,8 @@
 //! strangers harmless, [`numbers`] writes numbers as people read them.
 //!
 //! Around them stand the shells: `handler` runs one invocation over the traits in [`ports`],
-//! [`local`] implements these with folders and the screen, and `command_line` is the `alb502` command.
+//! [`local`] implements these with folders and the screen, `aws` with S3, ELBv2, EC2 and SNS;
+//! `command_line` is the `alb502` command, `lambda` the function.
 
 pub mod access_log;
 pub mod detection;
@@ -28,9 +29,15 @@ pub mod config;
 pub mod event;
 pub mod ports;
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(any(feature = "cli", feature = "aws"))]
 pub mod handler;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod local;
+#[cfg(any(feature = "cli", feature = "lambda"))]
+mod log;
 
 #[cfg(feature = "cli")]
 pub mod command_line;

@@ -9,10 +9,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, progress::Progress};
+use super::{COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, progress::Progress};
 use crate::{
     access_log::{ObjectKey, Reader},
-    detection::{Counts, Detector, Thresholds},
+    detection::{Counts, Detector, Evidence, Thresholds},
     diagnosis::{Diagnosis, Facts, ObjectReport, Reading, diagnose},
     local::{files, snapshot::Snapshot},
     notification::text,
@@ -20,13 +20,14 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without --snapshot the log alone is judged, and what the configuration\n\
-                        would decide is named. A snapshot is a folder of files\n\
-                        as the AWS CLI \
-                        prints them, such as\n  aws elbv2 describe-target-groups > \
+#[command(after_help = "Without --live and --snapshot the log alone is judged, and what the\n\
+                        configuration would decide is named. --live asks AWS with the credentials\n\
+                        that the AWS CLI has; it only reads. A snapshot is a folder of files as\n\
+                        the AWS CLI prints them, such as\n  aws elbv2 describe-target-groups > \
                         config/describe-target-groups.json\n\n\
                         Examples:\n  \
                         alb502 diagnose access.log.gz\n  \
+                        alb502 diagnose access.log.gz --live\n  \
                         alb502 diagnose ./AWSLogs --snapshot ./config --format json")]
 pub(super) struct Arguments {
     /// Access-log files, plain or gzip, or folders that hold them
@@ -35,6 +36,9 @@ pub(super) struct Arguments {
     /// Folder with the configuration as the AWS CLI prints it
     #[arg(long, value_name = "DIR")]
     snapshot: Option<PathBuf>,
+    /// Ask AWS for the configuration as it is now, with the credentials of the AWS CLI
+    #[arg(long, conflicts_with = "snapshot")]
+    live: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -44,6 +48,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     settings: SettingFlags,
 }
+
+/// Why nothing is known of the configuration.
+const NO_CONFIGURATION: &str = "neither --live nor --snapshot was given";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -64,6 +71,9 @@ pub(super) fn run(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<u8, Stop> {
     let config = arguments.settings.config(environment, true)?;
+    if arguments.live {
+        live::is_built_in()?;
+    }
     let snapshot = match &arguments.snapshot {
         Some(folder) => Some(Snapshot::load(folder)?),
         None => None,
@@ -75,20 +85,24 @@ pub(super) fn run(
     let mut reading = Reading::default();
     let could_read_all = read(&arguments.paths, &mut detector, &mut reading)?;
 
-    let diagnoses: Vec<Diagnosis> = detector
-        .incidents()
+    let incidents = detector.incidents();
+    let facts: Vec<Facts> = if arguments.live {
+        live::facts(&incidents)?
+    } else {
+        let of_snapshot = |evidence: &Evidence| match &snapshot {
+            Some(snapshot) => snapshot.facts(
+                &evidence.load_balancer,
+                evidence.target_group_arn.as_deref(),
+                evidence.window,
+            ),
+            None => Facts::unknown(NO_CONFIGURATION),
+        };
+        incidents.iter().map(of_snapshot).collect()
+    };
+    let diagnoses: Vec<Diagnosis> = incidents
         .iter()
-        .map(|evidence| {
-            let facts = match &snapshot {
-                Some(snapshot) => snapshot.facts(
-                    &evidence.load_balancer,
-                    evidence.target_group_arn.as_deref(),
-                    evidence.window,
-                ),
-                None => Facts::unknown("no --snapshot was given"),
-            };
-            diagnose(evidence, &facts, &reading)
-        })
+        .zip(&facts)
+        .map(|(evidence, facts)| diagnose(evidence, facts, &reading))
         .collect();
 
     let mut output = io::stdout().lock();

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod invoke;
+mod live;
 mod parse;
 mod progress;
 
@@ -103,6 +104,12 @@ enum Stop {
     Path(#[from] PathError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[cfg(feature = "aws")]
+    #[error(
+        "--live: {reason}. It takes the credentials that the AWS CLI has: try `aws sts \
+         get-caller-identity`, set AWS_PROFILE, or log in with `aws sso login`"
+    )]
+    Credentials { reason: String },
     #[error("{0}")]
     WrongUse(String),
     #[error("cannot write the output: {0}")]

@@ -164,7 +164,7 @@ fn diagnoses(folder: &Path, order: Order) -> Vec<Diagnosis> {
             evidence.target_group_arn.as_deref(),
             evidence.window,
         ),
-        None => Facts::unknown("no --snapshot was given"),
+        None => Facts::unknown("neither --live nor --snapshot was given"),
     };
     let incidents = detector.incidents();
     incidents.iter().map(|evidence| diagnose(evidence, &facts(evidence), &reading)).collect()

@@ -1,0 +1,95 @@
+//! Every IAM action that alb502 uses: the one table behind the calls, the gaps, the template and the
+//! README.
+
+use std::fmt;
+
+/// An IAM action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Action {
+    /// `service:Name`, as it stands in a policy.
+    pub name: &'static str,
+    /// What it may be used on.
+    pub resource: Resource,
+    /// What it shows, as a noun that a gap can begin with.
+    pub fact: &'static str,
+    /// Why alb502 needs it.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What a policy can limit an action to.
+///
+/// Source: <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html>
+/// and the pages beside it for EC2, S3 and SNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resource {
+    /// AWS knows no resource for the action: the policy must say `*`.
+    Any,
+    /// Managed prefix lists.
+    PrefixLists,
+    /// The objects under the log prefix. Only the Lambda function reads them.
+    LogObjects,
+    /// The topic. Only the Lambda function publishes.
+    Topic,
+}
+
+impl Resource {
+    /// Whether a person who runs `alb502 diagnose --live` needs actions on it as well.
+    pub fn is_for_a_person(self) -> bool {
+        matches!(self, Self::Any | Self::PrefixLists)
+    }
+}
+
+macro_rules! actions {
+    ($($name:ident: $action:literal, $resource:ident, $fact:literal, $reason:literal;)*) => {
+        $(pub(super) const $name: Action =
+            Action { name: $action, resource: Resource::$resource, fact: $fact, reason: $reason };)*
+        /// The actions, in the order of the README.
+        pub const ACTIONS: &[Action] = &[$($name),*];
+    };
+}
+
+actions! {
+    GET_OBJECT: "s3:GetObject", LogObjects, "log object",
+        "Reads the log object that the event names.";
+    GET_OBJECT_VERSION: "s3:GetObjectVersion", LogObjects, "log object",
+        "The same in a bucket with versioning, where the event names a version.";
+    PUBLISH: "sns:Publish", Topic, "message",
+        "Publishes the diagnosis.";
+    DESCRIBE_LOAD_BALANCERS: "elasticloadbalancing:DescribeLoadBalancers", Any, "load balancer",
+        "State, security groups and subnets of the load balancer.";
+    DESCRIBE_LOAD_BALANCER_ATTRIBUTES: "elasticloadbalancing:DescribeLoadBalancerAttributes", Any,
+        "load balancer attributes",
+        "The idle timeout, which is compared with the target's keep-alive timeout.";
+    DESCRIBE_LISTENERS: "elasticloadbalancing:DescribeListeners", Any, "listeners",
+        "Default actions that answer 502 on purpose.";
+    DESCRIBE_RULES: "elasticloadbalancing:DescribeRules", Any, "listener rules",
+        "Rules that answer 502 on purpose.";
+    DESCRIBE_TARGET_GROUPS: "elasticloadbalancing:DescribeTargetGroups", Any, "target group",
+        "Protocol, port, target type and health check of the target group.";
+    DESCRIBE_TARGET_GROUP_ATTRIBUTES: "elasticloadbalancing:DescribeTargetGroupAttributes", Any,
+        "target group attributes",
+        "The deregistration delay, and multi-value headers of a Lambda target group.";
+    DESCRIBE_TARGET_HEALTH: "elasticloadbalancing:DescribeTargetHealth", Any, "target health",
+        "Which targets are registered, on which port, and what the health check says.";
+    DESCRIBE_TAGS: "elasticloadbalancing:DescribeTags", Any, "target group tags",
+        "The tag alb502:keep-alive-seconds of the target group.";
+    DESCRIBE_INSTANCES: "ec2:DescribeInstances", Any, "instances",
+        "Address, subnet and security groups of instance targets.";
+    DESCRIBE_NETWORK_INTERFACES: "ec2:DescribeNetworkInterfaces", Any, "network interfaces",
+        "Subnet and security groups of IP targets.";
+    DESCRIBE_SECURITY_GROUPS: "ec2:DescribeSecurityGroups", Any, "security groups",
+        "Whether the rules of load balancer and targets let the traffic through.";
+    DESCRIBE_SUBNETS: "ec2:DescribeSubnets", Any, "subnets",
+        "Address ranges that rules are held against, and free addresses.";
+    DESCRIBE_NETWORK_ACLS: "ec2:DescribeNetworkAcls", Any, "network ACLs",
+        "Whether the network ACLs let the traffic and its answers through.";
+    GET_MANAGED_PREFIX_LIST_ENTRIES: "ec2:GetManagedPrefixListEntries", PrefixLists,
+        "entries of prefix list",
+        "The address ranges of a prefix list that a security-group rule names.";
+}

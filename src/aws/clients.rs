@@ -1,0 +1,95 @@
+//! The SDK clients: made once per start, one set per region.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use aws_config::{
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
+
+/// AWS answers a connection attempt within its region in milliseconds; a lost packet is sent again
+/// after one second, so two seconds allow for one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A Describe call takes 50 to 500 ms. Ten times the slowest is no longer an answer.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A call with its retries. A diagnosis without one fact is worth more than one that is late.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The SDK's standard number: two retries outlast a burst of throttling, more only add to it.
+const ATTEMPTS: u32 = 3;
+
+/// Before the first retry, at most; doubled before the second. ELBv2 and EC2 refill their request
+/// buckets every second, so half a second on average is where a retry begins to make sense.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// How long a body may stand still before the read starts anew where it stopped.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The clients of every region that was asked for.
+#[derive(Debug)]
+pub struct Clients {
+    shared: SdkConfig,
+    regions: RefCell<BTreeMap<String, Rc<RegionClients>>>,
+}
+
+/// The clients of one region.
+#[derive(Debug)]
+pub(super) struct RegionClients {
+    pub(super) ec2: aws_sdk_ec2::Client,
+    pub(super) elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) sns: aws_sdk_sns::Client,
+    #[cfg(feature = "cli")]
+    pub(super) sts: aws_sdk_sts::Client,
+}
+
+impl Clients {
+    /// Credentials, region and endpoints as the AWS CLI finds them: environment, profile, role.
+    pub async fn load() -> Self {
+        Self::with(aws_config::defaults(BehaviorVersion::v2026_01_12())).await
+    }
+
+    pub(super) async fn with(loader: ConfigLoader) -> Self {
+        let shared = loader
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(CALL_TIMEOUT)
+                    .build(),
+            )
+            .retry_config(
+                RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF),
+            )
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled().grace_period(STALL_TIMEOUT).build(),
+            )
+            .load()
+            .await;
+        Self { shared, regions: RefCell::default() }
+    }
+
+    /// The region of the environment or profile.
+    pub(super) fn own_region(&self) -> Option<&str> {
+        self.shared.region().map(Region::as_ref)
+    }
+
+    /// The clients of a region. All share the credentials.
+    pub(super) fn region(&self, region: &str) -> Rc<RegionClients> {
+        let mut regions = self.regions.borrow_mut();
+        let made = regions.entry(region.to_owned()).or_insert_with(|| {
+            let config = self.shared.to_builder().region(Region::new(region.to_owned())).build();
+            Rc::new(RegionClients {
+                ec2: aws_sdk_ec2::Client::new(&config),
+                elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+                s3: aws_sdk_s3::Client::new(&config),
+                sns: aws_sdk_sns::Client::new(&config),
+                #[cfg(feature = "cli")]
+                sts: aws_sdk_sts::Client::new(&config),
+            })
+        });
+        Rc::clone(made)
+    }
+}

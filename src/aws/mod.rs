@@ -1,0 +1,25 @@
+//! The ports on AWS: S3, ELBv2 with EC2, SNS. The only folder that names an AWS SDK.
+
+pub mod actions;
+mod ask;
+#[cfg(feature = "cli")]
+mod caller;
+mod clients;
+mod configuration;
+mod deadlines;
+mod ec2;
+mod elbv2;
+mod log_store;
+mod topic;
+
+pub use actions::{ACTIONS, Action, Resource};
+#[cfg(feature = "cli")]
+pub use caller::Caller;
+pub use clients::Clients;
+pub use configuration::AwsConfiguration;
+pub use deadlines::Deadlines;
+pub use log_store::S3LogStore;
+pub use topic::{SnsNotifier, TOPIC_ARN, TopicArn, TopicArnError};
+
+#[cfg(test)]
+mod tests;

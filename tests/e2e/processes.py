@@ -1,0 +1,57 @@
+"""Programs that run beside a test: where they are, and when they are ready."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+class NotReady(Exception):
+    """A program is missing or did not start; says what to do."""
+
+
+def tool(name: str) -> str:
+    """A tool of `.ci/tools.txt`, from the folder of this Python."""
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        raise NotReady(f"{name} is not installed. Run `make tools`.")
+    return str(path)
+
+
+def program(name: str) -> str:
+    """A program of this project, from a debug build."""
+    path = TARGET / "debug" / name
+    if not path.exists():
+        raise NotReady(f"{path} is not built. Run `cargo build --bins`.")
+    return str(path)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until the program listens."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise NotReady(f"{process.args} did not start:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])

@@ -9,20 +9,15 @@ use super::{
     cell::{BySignature, Cell, Details, KeptFailure, Latencies, Tally},
     detector::{Detector, Group},
     evidence::{
-        Counts, Evidence, FailureRow, IdleGaps, Kind, MAX_FAILURE_ROWS, PathEvidence, Quantiles,
+        Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, PathEvidence, Quantiles,
         Share, TargetEvidence, Window,
     },
     names::NameId,
+    pauses::Answered,
     signature::Signature,
     spikes::WindowRange,
     thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
 };
-
-/// Idle gaps of successful requests that are kept: enough for a percentile of a percent.
-const MAX_GAPS: usize = 20_000;
-
-/// Idle gaps of closed requests that are kept: every pair of them is tried as the ends of a pile.
-const MAX_CLOSED_EARLY: usize = 500;
 
 /// Whose rows they are.
 pub(super) struct Identity {
@@ -52,22 +47,12 @@ pub(super) fn evidence(
     failures.retain(|kept| (kept.signature == Signature::Intentional) == on_purpose);
     failures.sort();
     failures.truncate(MAX_FAILURE_ROWS * 4);
-    let gaps = idle_gaps(group, around);
+    let answered = Answered::of(group, around);
     let mut failures: Vec<FailureRow> =
-        failures.into_iter().map(|kept| failure_row(detector, kept, &gaps)).collect();
+        failures.into_iter().map(|kept| failure_row(detector, kept, &answered)).collect();
     failures.sort_by(|a, b| {
         (a.time, a.created, &a.trace_id, &a.path).cmp(&(b.time, b.created, &b.trace_id, &b.path))
     });
-    let early = sums.around_failures.iter().filter(|kept| kept.signature == Signature::ClosedEarly);
-    let (mut closed_early, mut unknown) = (Vec::new(), 0);
-    for kept in early {
-        match gaps.before(kept) {
-            Some(gap) => closed_early.push(gap),
-            None => unknown += 1,
-        }
-    }
-    closed_early.sort_by(f64::total_cmp);
-    let closed_early = thinned(closed_early, MAX_CLOSED_EARLY);
     Evidence {
         kind,
         load_balancer: Arc::clone(&identity.load_balancer),
@@ -83,7 +68,7 @@ pub(super) fn evidence(
         around: sums.around,
         successes_without_target: sums.successes_without_target,
         signatures: by_signature(&sums.signatures),
-        targets: targets(detector, &sums.targets, &gaps, &sums.around_failures),
+        targets: targets(detector, &sums.targets, &answered, &sums.around_failures),
         paths: paths(detector, &sums.paths),
         paths_are_complete: !detector.paths_overflowed(),
         nodes: shares(detector, &sums.nodes),
@@ -104,7 +89,7 @@ pub(super) fn evidence(
             .quantile(0.5)
             .zip(sums.latencies.quantile(0.99))
             .map(|(p50, p99)| Quantiles { p50, p99 }),
-        idle_gaps: IdleGaps { successes: gaps.successes, closed_early, unknown },
+        pauses: answered.pauses(detector, &sums.around_failures),
     }
 }
 
@@ -186,10 +171,10 @@ fn by_signature(counts: &BySignature) -> BTreeMap<Signature, u64> {
 fn targets(
     detector: &Detector,
     tallies: &HashMap<NameId, (Tally, Tally)>,
-    gaps: &Gaps,
+    answered: &Answered,
     failures: &[KeptFailure],
 ) -> Vec<TargetEvidence> {
-    let pairs = refused_pairs(gaps, failures);
+    let pairs = refused_pairs(answered, failures);
     let mut list: Vec<_> = tallies
         .iter()
         .map(|(&name, (incident, span))| TargetEvidence {
@@ -215,7 +200,10 @@ fn targets(
 }
 
 /// Per target: pairs of refused connections that follow each other, and those with an answer between.
-fn refused_pairs(gaps: &Gaps, failures: &[KeptFailure]) -> HashMap<NameId, (u64, u64)> {
+fn refused_pairs(
+    answered: &Answered,
+    failures: &[KeptFailure],
+) -> HashMap<NameId, (u64, u64)> {
     let mut refused: HashMap<NameId, Vec<i64>> = HashMap::new();
     for kept in failures.iter().filter(|kept| kept.signature == Signature::NotConnected) {
         if let Some(target) = kept.target {
@@ -225,12 +213,8 @@ fn refused_pairs(gaps: &Gaps, failures: &[KeptFailure]) -> HashMap<NameId, (u64,
     let mut pairs = HashMap::new();
     for (target, mut times) in refused {
         times.sort_unstable();
-        let answered = |from: i64, to: i64| {
-            gaps.ends.iter().filter(|((_, of), _)| *of == target).any(|(_, ends)| {
-                ends.partition_point(|end| *end <= from) < ends.partition_point(|end| *end < to)
-            })
-        };
-        let between = times.windows(2).filter(|pair| answered(pair[0], pair[1])).count() as u64;
+        let answers = |pair: &&[i64]| answered.any_between(target, pair[0], pair[1]);
+        let between = times.windows(2).filter(answers).count() as u64;
         pairs.insert(target, (times.len() as u64 - 1, between));
     }
     pairs
@@ -267,8 +251,8 @@ fn shares(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<Share> {
     list
 }
 
-fn failure_row(detector: &Detector, kept: KeptFailure, gaps: &Gaps) -> FailureRow {
-    let idle_gap = gaps.before(&kept);
+fn failure_row(detector: &Detector, kept: KeptFailure, answered: &Answered) -> FailureRow {
+    let gaps = answered.before(&kept);
     FailureRow {
         time: kept.time,
         created: kept.created,
@@ -283,78 +267,6 @@ fn failure_row(detector: &Detector, kept: KeptFailure, gaps: &Gaps) -> FailureRo
         received_bytes: kept.received_bytes,
         trace_id: kept.trace_id.map(Arc::from),
         object: detector.objects.get(kept.object),
-        idle_gap,
-    }
-}
-
-/// When each node and target last answered.
-struct Gaps {
-    /// Ends of answers in milliseconds since 1970, sorted.
-    ends: HashMap<(NameId, NameId), Vec<i64>>,
-    /// Windows in which the pair was too busy to be followed.
-    busy: HashMap<(NameId, NameId), Vec<i64>>,
-    successes: Vec<f64>,
-}
-
-const WINDOW_MILLIS: i64 = WINDOW_MICROS / 1000;
-
-fn idle_gaps(group: &Group, windows: std::ops::RangeInclusive<i64>) -> Gaps {
-    let mut gaps = Gaps { ends: HashMap::new(), busy: HashMap::new(), successes: Vec::new() };
-    let mut starts: HashMap<(NameId, NameId), Vec<i64>> = HashMap::new();
-    for (&window, cell) in group.windows.range(windows) {
-        let Some(details) = &cell.details else {
-            continue;
-        };
-        let base = window * WINDOW_MILLIS;
-        for (&pair, answers) in &details.answers {
-            if answers.busy {
-                gaps.busy.entry(pair).or_default().push(window);
-                continue;
-            }
-            let ends = gaps.ends.entry(pair).or_default();
-            ends.extend(answers.list.iter().map(|answer| base + i64::from(answer.end)));
-            let starts = starts.entry(pair).or_default();
-            starts.extend(answers.list.iter().map(|answer| base + i64::from(answer.start)));
-        }
-    }
-    for ends in gaps.ends.values_mut() {
-        ends.sort_unstable();
-    }
-    let mut successes: Vec<f64> = starts
-        .iter()
-        .flat_map(|(&pair, starts)| starts.iter().map(move |&start| (pair, start)))
-        .filter_map(|(pair, start)| gaps.at(pair, start))
-        .collect();
-    successes.sort_by(f64::total_cmp);
-    gaps.successes = thinned(successes, MAX_GAPS);
-    gaps
-}
-
-/// At most `max` of the sorted values, evenly spread, so that every share stays what it is.
-fn thinned(values: Vec<f64>, max: usize) -> Vec<f64> {
-    if values.len() <= max {
-        return values;
-    }
-    let step = values.len() as f64 / max as f64;
-    (0..max).filter_map(|index| values.get((index as f64 * step) as usize).copied()).collect()
-}
-
-impl Gaps {
-    /// Seconds between the latest answer of the pair before `start` (milliseconds) and `start`.
-    fn at(&self, pair: (NameId, NameId), start: i64) -> Option<f64> {
-        let ends = self.ends.get(&pair)?;
-        let end = *ends.get(ends.partition_point(|end| *end < start).checked_sub(1)?)?;
-        if let Some(busy) = self.busy.get(&pair) {
-            let (from, to) = (end.div_euclid(WINDOW_MILLIS), start.div_euclid(WINDOW_MILLIS));
-            if busy.iter().any(|window| (from..=to).contains(window)) {
-                return None;
-            }
-        }
-        Some((start - end) as f64 / 1000.0)
-    }
-
-    fn before(&self, kept: &KeptFailure) -> Option<f64> {
-        let request_millis = kept.times[0].unwrap_or(0).max(0);
-        self.at((kept.node, kept.target?), kept.created? / 1000 + request_millis)
+        gaps,
     }
 }

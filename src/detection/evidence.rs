@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::signature::Signature;
+use super::{pauses::Pauses, signature::Signature};
 use crate::access_log::object_key::{is_account, is_region};
 
 /// A span of time, UTC: the start belongs to it, the end does not.
@@ -122,8 +122,8 @@ pub struct Evidence {
     pub failures: Vec<FailureRow>,
     /// `target_processing_time` of successful rows in seconds: median and 99th percentile.
     pub success_seconds: Option<Quantiles>,
-    /// Idle gaps of successful requests, and of the early closed ones: see [`IdleGaps`].
-    pub idle_gaps: IdleGaps,
+    /// How long targets had been quiet before requests, closed and successful ones.
+    pub pauses: Pauses,
 }
 
 impl Evidence {
@@ -288,25 +288,19 @@ pub struct FailureRow {
     pub trace_id: Option<Arc<str>>,
     /// The object or file that the row stands in.
     pub object: Arc<str>,
-    /// Seconds between the latest answer of the same node and target before this request was sent,
-    /// and the sending. `None` when there was none or the pair is too busy to tell.
-    pub idle_gap: Option<f64>,
+    /// Seconds between earlier answers of the same node and target and the sending of this request,
+    /// the latest first. Empty when there was none or the pair is too busy to be followed.
+    pub gaps: Box<[f32]>,
 }
 
 impl FailureRow {
+    /// How long the node and target had been quiet when the request was sent, seconds.
+    pub fn pause(&self) -> Option<f64> {
+        self.gaps.first().copied().map(f64::from)
+    }
+
     /// `target_processing_time` in seconds, when it was recorded.
     pub fn target_seconds(&self) -> Option<f64> {
         self.times[1].filter(|seconds| 0.0 <= *seconds)
     }
-}
-
-/// Idle gaps per (node, target), in seconds: how long the pair had been quiet when a request was sent.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct IdleGaps {
-    /// Gaps before successful requests, sorted; an even sample when there are many.
-    pub successes: Vec<f64>,
-    /// Gaps before requests that were closed early, sorted.
-    pub closed_early: Vec<f64>,
-    /// Early closed requests whose gap cannot be told.
-    pub unknown: u64,
 }

@@ -13,9 +13,11 @@ mod cell;
 mod collect;
 mod folded_path;
 mod names;
+mod pauses;
 mod spikes;
 
 pub use detector::{Detector, SourceId};
-pub use evidence::{Counts, Evidence, FailureRow, IdleGaps, Kind, Window};
+pub use evidence::{Counts, Evidence, FailureRow, Kind, Window};
+pub use pauses::{Pause, Pauses};
 pub use signature::Signature;
 pub use thresholds::Thresholds;

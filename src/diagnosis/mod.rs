@@ -7,7 +7,7 @@ pub mod checks;
 pub mod command;
 pub mod error_reasons;
 pub mod facts;
-mod keep_alive;
+pub mod keep_alive;
 pub mod network;
 pub mod patterns;
 #[cfg(test)]
@@ -246,6 +246,8 @@ impl Fix {
 pub struct Figures {
     /// The target's keep-alive timeout, inferred from the log.
     pub keep_alive_estimate_seconds: Option<KeepAliveEstimate>,
+    /// Every timeout that shows: several targets may have different settings. The first is the one above.
+    pub keep_alive_timers: Vec<KeepAliveTimer>,
     /// The load balancer's idle timeout.
     pub idle_timeout_seconds: Option<u32>,
     /// Targets with a failure rate far above the others, worst first.
@@ -265,6 +267,22 @@ pub struct KeepAliveEstimate {
     pub high: f64,
     /// How many idle gaps support it.
     pub gaps: u64,
+}
+
+/// A keep-alive timeout, and the targets that show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeepAliveTimer {
+    /// The timeout.
+    #[serde(flatten)]
+    pub estimate: KeepAliveEstimate,
+    /// The targets, `ip:port`.
+    pub targets: Vec<String>,
+}
+
+impl KeepAliveTimer {
+    fn of(timer: &keep_alive::Timer) -> Self {
+        Self { estimate: timer.estimate, targets: strings(&timer.targets) }
+    }
 }
 
 /// One failed row for a person to look at: never the client's address, never the query.
@@ -414,7 +432,8 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
         checks: checks::run(&case),
         why_healthy,
         facts: Figures {
-            keep_alive_estimate_seconds: patterns.keep_alive,
+            keep_alive_estimate_seconds: patterns.keep_alive.estimate(),
+            keep_alive_timers: patterns.keep_alive.timers.iter().map(KeepAliveTimer::of).collect(),
             idle_timeout_seconds: facts.idle_timeout_seconds(),
             bad_targets: strings(&patterns.bad_targets),
             paths: strings(&patterns.failing_paths),

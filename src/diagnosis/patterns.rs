@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
-use super::{Case, KeepAliveEstimate, chance::chance, keep_alive, network::Network};
+use super::{Case, chance::chance, keep_alive::KeepAlive, network::Network};
 use crate::detection::{Evidence, FailureRow, Signature, evidence::TargetEvidence};
 
 /// A path fails each time when at least this share of its requests is closed.
@@ -26,8 +26,8 @@ const LEFT_MICROS: i64 = 60_000_000;
 /// Regularities in the evidence.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
-    /// The keep-alive timeout of the targets, when enough idle gaps show it.
-    pub keep_alive: Option<KeepAliveEstimate>,
+    /// What the pauses before closed requests show of the targets' keep-alive timeout.
+    pub keep_alive: KeepAlive,
     /// Paths on which nearly every request is closed without a response while others succeed.
     pub failing_paths: Vec<Arc<str>>,
     /// Paths on which far more requests are closed than elsewhere, but not each.
@@ -85,7 +85,7 @@ impl Patterns {
         let (failing_paths, leaning_paths) = paths(evidence);
         let (left, arrived) = comings_and_goings(evidence);
         let mut patterns = Self {
-            keep_alive: keep_alive::estimate(&evidence.idle_gaps),
+            keep_alive: KeepAlive::of(&evidence.pauses, &failing_paths),
             failing_paths,
             leaning_paths,
             bad_targets: bad_targets(evidence),

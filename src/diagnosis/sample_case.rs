@@ -9,7 +9,7 @@ use super::{
     facts::{SecurityGroup, TargetGroup, TargetHealthDescription},
 };
 use crate::detection::{
-    Counts, Evidence, IdleGaps, Kind, Signature, Window,
+    Counts, Evidence, Kind, Pauses, Signature, Window,
     evidence::{Quantiles, TargetEvidence},
 };
 
@@ -202,7 +202,7 @@ fn evidence() -> Evidence {
         error_reasons: Vec::new(),
         failures: Vec::new(),
         success_seconds: Some(Quantiles { p50: 0.05, p99: 0.8 }),
-        idle_gaps: IdleGaps::default(),
+        pauses: Pauses::default(),
     }
 }
 

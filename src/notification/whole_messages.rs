@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{tests::schema, *};
 use crate::diagnosis::{
-    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, LoadBalancerName,
+    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, KeepAliveTimer, LoadBalancerName,
     ObjectReport, ParserReport, RankedCause, Sample, Statement, TargetGroupName, TimeSpan,
 };
 use crate::neutralize;
@@ -172,6 +172,10 @@ fn incident() -> Diagnosis {
                 .to_owned(),
         ),
         facts: Figures {
+            keep_alive_timers: vec![KeepAliveTimer {
+                estimate: KeepAliveEstimate { low: 4.9, best: 5.0, high: 5.2, gaps: 38 },
+                targets: vec!["10.0.1.5:8080".to_owned()],
+            }],
             keep_alive_estimate_seconds: Some(KeepAliveEstimate {
                 low: 4.9,
                 best: 5.0,

@@ -8,10 +8,11 @@ use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
     diagnosis::{
-        Case, Confidence, Fix, KeepAliveEstimate, Statement,
+        Case, Confidence, Fix, Statement,
+        chance::chance,
         checks::keep_alive_exceeds_idle_timeout,
         command::{Command, Piece, Value},
-        keep_alive::stop_gap_seconds,
+        keep_alive::{Comparison, Timer, stop_gap_seconds},
         server_defaults,
     },
     numbers::{count, percent, plural, seconds},
@@ -29,10 +30,18 @@ pub(super) const CAUSE: Cause = Cause {
 };
 
 /// A race hits the few requests that meet a closing connection. Where more fail, something else is at
-/// work, unless the idle gaps say otherwise.
+/// work, unless the pauses say otherwise.
 const USUAL_RATE: f64 = 0.1;
 
-/// How far outside the inferred interval a gap may lie and still be the same timer, seconds.
+/// So many gaps that agree are enough for a diagnosis of high confidence.
+const MANY_GAPS: u64 = 8;
+
+/// A request whose gaps do not fit the timer that the others show may still belong to it: rows are
+/// delivered with best effort, and an answer may be missing. When more than this share does not fit,
+/// something else is mixed in.
+const MISSING_SHARE: f64 = 0.2;
+
+/// How far the idle timeout may lie below the inferred interval and still be above the timer, seconds.
 const TOLERANCE_SECONDS: f64 = 0.5;
 
 fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
@@ -40,39 +49,67 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
         return None;
     }
     // Without an earlier answer there is no connection to use again.
-    let target = case.target(row.target.as_deref()?)?;
+    let name = row.target.as_deref()?;
+    let target = case.target(name)?;
     target.first_success.filter(|first| *first < row.time)?;
     // The load balancer itself closes a connection that is idle for so long: there is none to use again.
     let idle_timeout = case.facts.idle_timeout_seconds().map(f64::from);
-    if row.idle_gap.zip(idle_timeout).is_some_and(|(gap, idle)| idle + 1.0 < gap) {
+    if row.pause().zip(idle_timeout).is_some_and(|(pause, idle)| idle + 1.0 < pause) {
         return None;
     }
-    match (case.patterns.keep_alive, row.idle_gap) {
-        (Some(estimate), Some(gap)) if supports(&estimate, gap) => Some(Strength::Strong.into()),
-        (Some(_), _) => Some(Strength::Likely.into()),
-        (None, _) => {
-            let rare = case.evidence.counts.rate() <= USUAL_RATE;
-            (rare && was_idle(case) && !is_declared_longer(case)).then(|| Strength::Possible.into())
-        }
+    let shown = &case.patterns.keep_alive;
+    if shown.timers.iter().any(|timer| timer.explains(name, &row.gaps)) {
+        return Some(Strength::Strong.into());
     }
+    let Some(timer) = shown.timers.first() else {
+        let rare = case.evidence.counts.rate() <= USUAL_RATE;
+        let possible =
+            rare && was_idle(case) && !is_declared_longer(case) && !shown.is_ruled_out();
+        return possible.then(|| Strength::Possible.into());
+    };
+    // The rows at hand do not reach back so far: nothing is known of its connection.
+    let reaches_back = row.gaps.last().is_some_and(|gap| timer.last <= f64::from(*gap));
+    if !reaches_back {
+        return Some(Strength::Likely.into());
+    }
+    let fit: u64 = shown.timers.iter().map(|timer| timer.estimate.gaps).sum();
+    let few_do_not_fit = (1.0 - MISSING_SHARE) * shown.known as f64 <= fit as f64;
+    few_do_not_fit.then(|| Strength::Possible.into())
 }
 
 /// Half of the closed requests or more came after a pause of a second: the shortest keep-alive timeout
 /// of a server is two. The others may have used another connection than the last one.
 fn was_idle(case: &Case<'_>) -> bool {
-    let gaps = &case.evidence.idle_gaps;
-    let paused = gaps.closed_early.iter().filter(|gap| 1.0 <= **gap).count() as u64;
-    gaps.closed_early.len() as u64 <= 2 * paused + gaps.unknown
+    let pauses = &case.evidence.pauses;
+    let first = pauses.closed_early.iter().filter_map(|pause| pause.gaps.first());
+    let paused = first.filter(|pause| 1.0 <= **pause).count() as u64;
+    pauses.closed_early.len() as u64 <= 2 * paused + pauses.unknown
 }
 
-/// With so many known pauses a timer would show.
-const MANY_GAPS: usize = 8;
-
-/// All rows are on one path, and the group has others.
-fn is_one_of_many_paths(case: &Case<'_>, claimed: &Claimed<'_>) -> bool {
-    let others = case.evidence.paths.iter().filter(|path| 0 < path.requests).count();
-    claimed.paths().len() == 1 && 1 < others && 3 <= claimed.at_hand()
+/// All rows are on one path, which is no chance: its share of the requests would hardly give that.
+fn is_on_one_path(case: &Case<'_>, claimed: &Claimed<'_>) -> bool {
+    let paths = claimed.paths();
+    let ([(path, rows)], true) = (paths.as_slice(), 3 <= claimed.at_hand()) else { return false };
+    let requests: u64 = case.evidence.paths.iter().map(|path| path.requests).sum();
+    let asked = case.evidence.paths.iter().find(|it| *it.path == **path);
+    let share = asked.map_or(1.0, |it| it.requests as f64 / requests.max(1) as f64);
+    chance(*rows, *rows, share) < 1e-3
 }
+
+/// The most rows that were closed within two seconds.
+fn largest_burst(claimed: &Claimed<'_>) -> u64 {
+    const BURST_MICROS: i64 = 2_000_000;
+    // The rows are ordered by time.
+    let times: Vec<i64> = claimed.rows.iter().map(|row| row.time).collect();
+    let from_each = times.iter().enumerate().map(|(index, time)| {
+        times.partition_point(|other| *other <= time + BURST_MICROS) - index
+    });
+    from_each.max().unwrap_or(0) as u64
+}
+
+/// A connection that is found closed shows within a round trip and the delay of the load balancer: 60 ms
+/// at most were measured. Longer, and the target had begun to work.
+const FOUND_CLOSED_SECONDS: f64 = 0.1;
 
 /// The keep-alive timeout that a tag of the target group declares, seconds.
 fn declared_seconds(case: &Case<'_>) -> Option<f64> {
@@ -88,69 +125,93 @@ fn is_declared_longer(case: &Case<'_>) -> bool {
         .is_some_and(|(declared, idle)| f64::from(idle) < declared)
 }
 
-fn supports(estimate: &KeepAliveEstimate, gap: f64) -> bool {
-    (estimate.low - TOLERANCE_SECONDS..=estimate.high + TOLERANCE_SECONDS).contains(&gap)
+fn confidence(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed) -> Confidence {
+    let shown = &case.patterns.keep_alive;
+    if let Some(timer) = shown.timers.first() {
+        let gaps = timer.estimate.gaps;
+        return if weighed.contradicted || weighed.declared.is_some() {
+            Confidence::Low
+        } else if weighed.one_path || gaps < 5 || (weighed.frequent && gaps < MANY_GAPS) {
+            Confidence::Medium
+        } else if case.facts.idle_timeout_seconds().is_some() || MANY_GAPS <= gaps {
+            // That the load balancer used a connection after such a pause is seen in the rows.
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
+    }
+    let longer = shown.comparison.as_ref().is_some_and(Comparison::is_longer);
+    let widespread = 5 <= claimed.count && 2 <= claimed.targets().len() && 3 <= claimed.paths().len();
+    let alike = shown.comparison.is_some_and(|it| 0.05 < it.chance) && MANY_GAPS <= shown.known;
+    let against = weighed.one_path || weighed.burst || weighed.worked || alike;
+    let for_it = widespread || (longer && 2 <= claimed.paths().len());
+    if for_it && !against { Confidence::Medium } else { Confidence::Low }
+}
+
+/// What speaks against a race, weighed once.
+struct Weighed {
+    contradicted: bool,
+    one_path: bool,
+    frequent: bool,
+    /// At least half of the rows, and not few, were closed within two seconds.
+    burst: bool,
+    /// The median request had been worked on when it was closed.
+    worked: bool,
+    declared: Option<f64>,
+}
+
+fn weigh(case: &Case<'_>, claimed: &Claimed<'_>) -> Weighed {
+    let estimate = case.patterns.keep_alive.estimate();
+    let idle_timeout = case.facts.idle_timeout_seconds();
+    let burst = largest_burst(claimed);
+    Weighed {
+        contradicted: estimate
+            .zip(idle_timeout)
+            .is_some_and(|(estimate, idle)| f64::from(idle) < estimate.low - TOLERANCE_SECONDS),
+        one_path: is_on_one_path(case, claimed),
+        frequent: USUAL_RATE < case.evidence.counts.rate(),
+        burst: 4 <= burst && claimed.at_hand() <= 2 * burst,
+        worked: claimed
+            .median(FailureRow::target_seconds)
+            .is_some_and(|median| FOUND_CLOSED_SECONDS < median),
+        declared: declared_seconds(case).filter(|_| is_declared_longer(case)),
+    }
 }
 
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
-    let estimate = case.patterns.keep_alive;
     let idle_timeout = case.facts.idle_timeout_seconds();
-    let contradicted = estimate
-        .zip(idle_timeout)
-        .is_some_and(|(estimate, idle)| f64::from(idle) < estimate.low - TOLERANCE_SECONDS);
-    let widespread = 2 <= claimed.targets().len() && 3 <= claimed.paths().len();
-    let one_path = is_one_of_many_paths(case, claimed);
-    let frequent = USUAL_RATE < case.evidence.counts.rate();
-    let declared = declared_seconds(case).filter(|_| is_declared_longer(case));
-    // Many pauses that do not pile up speak against a timer.
-    let no_pile = estimate.is_none() && MANY_GAPS <= case.evidence.idle_gaps.closed_early.len();
-    let confidence = match (estimate, idle_timeout) {
-        _ if contradicted || one_path || no_pile => Confidence::Low,
-        (Some(estimate), Some(_)) if 5 <= estimate.gaps && !frequent => Confidence::High,
-        (Some(_), _) => Confidence::Medium,
-        (None, _) if widespread && 5 <= claimed.count => Confidence::Medium,
-        (None, _) => Confidence::Low,
-    };
-    let mut said = Explanation::new(confidence);
+    let weighed = weigh(case, claimed);
+    let mut said = Explanation::new(confidence(case, claimed, &weighed));
     said.evidence.push(words::of_failures(
         claimed,
         "the request was sent, and the connection closed within a moment and without a response.",
     ));
-    match estimate {
-        Some(estimate) => say_estimate(case, claimed, &estimate, &mut said),
-        None => say_no_estimate(case, &mut said),
+    let timers = &case.patterns.keep_alive.timers;
+    for timer in timers {
+        say_timer(timer, 1 < timers.len(), &mut said);
+    }
+    if timers.is_empty() {
+        say_no_timer(case, &mut said);
     }
     match idle_timeout {
-        Some(idle) if contradicted => said.against.push(Statement::new(format!(
+        Some(idle) if weighed.contradicted => said.against.push(Statement::new(format!(
             "The load balancer closes idle connections itself after {idle} s, before the targets \
              would."
         ))),
         Some(idle) => said.evidence.push(Statement::new(format!(
             "The load balancer keeps idle connections for {idle} s and uses them again."
         ))),
-        None => said.against.push(Statement::new(
+        None if timers.is_empty() => said.against.push(Statement::new(
             "The load balancer's idle timeout is not known (60 s by default); a race needs it to be \
              longer than the target's.",
         )),
+        None => said.evidence.push(Statement::new(
+            "The load balancer's idle timeout is not known (60 s by default); that it used \
+             connections after such a pause shows that it is longer.",
+        )),
     }
     said.evidence.extend(words::spread(case, claimed));
-    if one_path {
-        said.against.push(Statement::new(
-            "They are on one path while others succeed: a fault of its handler looks the same.",
-        ));
-    }
-    if frequent {
-        said.against.push(Statement::new(format!(
-            "{} of all requests fail; a race hits few, unless the traffic keeps time with the timeout.",
-            percent(case.evidence.counts.rate())
-        )));
-    }
-    if let Some(declared) = declared {
-        said.against.push(Statement::new(format!(
-            "The tag alb502:keep-alive-seconds says {}, longer than the load balancer's idle timeout.",
-            seconds(declared)
-        )));
-    }
+    say_against(case, claimed, &weighed, &mut said);
     if case.patterns.failing_paths.is_empty()
         && case.patterns.leaning_paths.is_empty()
         && case.patterns.exits.is_empty()
@@ -172,33 +233,76 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     said
 }
 
-fn say_estimate(
+fn say_against(
     case: &Case<'_>,
     claimed: &Claimed<'_>,
-    estimate: &KeepAliveEstimate,
+    weighed: &Weighed,
     said: &mut Explanation,
 ) {
-    let known = claimed.rows_where(|row| row.idle_gap.is_some());
-    // What is printed is what was counted: the interval itself, and the milliseconds that the log cuts.
-    let within = |gap: f64| (estimate.low - 0.01..=estimate.high + 0.01).contains(&gap);
-    let fit = claimed.rows_where(|row| row.idle_gap.is_some_and(within));
-    let healthy = &case.evidence.idle_gaps.successes;
-    let healthy_fit = healthy.iter().filter(|gap| within(**gap)).count();
+    if weighed.one_path {
+        said.against.push(Statement::new(
+            "They are on one path while others succeed: a fault of its handler looks the same.",
+        ));
+    }
+    if weighed.frequent {
+        said.against.push(Statement::new(format!(
+            "{} of all requests fail; a race hits few, unless the traffic keeps time with the timeout.",
+            percent(case.evidence.counts.rate())
+        )));
+    }
+    if weighed.burst {
+        let burst = largest_burst(claimed);
+        said.against.push(Statement::counted(
+            burst,
+            claimed.at_hand(),
+            format!(
+                "{} of them were closed within two seconds: a reload or a restart that drops idle \
+                 connections does that, a timer spreads them out.",
+                count(burst)
+            ),
+        ));
+    }
+    if let (true, Some(median)) = (weighed.worked, claimed.median(FailureRow::target_seconds)) {
+        said.against.push(Statement::new(format!(
+            "The target had the requests for {} (median); a connection that is found closed shows \
+             within 0.1 s.",
+            seconds(median)
+        )));
+    }
+    if let Some(declared) = weighed.declared {
+        said.against.push(Statement::new(format!(
+            "The tag alb502:keep-alive-seconds says {}, longer than the load balancer's idle timeout.",
+            seconds(declared)
+        )));
+    }
+}
+
+fn say_timer(timer: &Timer, name_targets: bool, said: &mut Explanation) {
+    let fit = timer.estimate.gaps;
+    let who = if name_targets {
+        let shown: Vec<&str> = timer.targets.iter().map(|it| &**it).take(3).collect();
+        let more = if shown.len() < timer.targets.len() { " and others" } else { "" };
+        format!("{}{more}", shown.join(", "))
+    } else {
+        "the targets".to_owned()
+    };
+    let which = if timer.is_latest { "the previous answer" } else { "an earlier answer" };
+    let verb = if name_targets && timer.targets.len() == 1 { "closes" } else { "close" };
     said.evidence.push(Statement::counted(
         fit,
-        known,
+        timer.of,
         format!(
-            "{} of {} came {} after the previous answer of the same target through the same \
-             load-balancer node; of the successful requests {} did. So the targets close idle \
-             connections after about {}.",
+            "{} of {} came {} after {which} of the same target through the same load-balancer node; \
+             of the successful requests beside them {} did. So {who} {verb} idle connections after \
+             about {}.",
             count(fit),
-            count(known),
-            between(estimate.low, estimate.high),
-            percent(healthy_fit as f64 / healthy.len().max(1) as f64),
-            seconds(estimate.best)
+            count(timer.of),
+            between(timer.first, timer.last),
+            percent(timer.healthy_share),
+            seconds(timer.estimate.best)
         ),
     ));
-    let servers: Vec<String> = server_defaults::matching(estimate.low, estimate.high)
+    let servers: Vec<String> = server_defaults::matching(timer.first, timer.last)
         .map(|it| {
             let late = if 1.0 <= it.late { ", and it closes up to a second late" } else { "" };
             format!("{} ({}{late})", it.server, seconds(it.seconds))
@@ -208,25 +312,13 @@ fn say_estimate(
         said.evidence
             .push(Statement::new(format!("That fits the default of {}.", servers.join(", "))));
     }
-    if 0 < healthy_fit {
+    if fit < timer.of {
         said.against.push(Statement::counted(
-            healthy_fit as u64,
-            healthy.len() as u64,
+            timer.of - fit,
+            timer.of,
             format!(
-                "{} came after the same pause: on another connection, or a moment before the target \
-                 closed.",
-                plural(healthy_fit as u64, "successful request")
-            ),
-        ));
-    }
-    if fit < known {
-        said.against.push(Statement::counted(
-            known - fit,
-            known,
-            format!(
-                "{} came after another pause: another connection to the same target may have been \
-                 used, or another cause is mixed in.",
-                plural(known - fit, "request")
+                "{} came after no such pause: rows may be missing, or another cause is mixed in.",
+                plural(timer.of - fit, "request")
             ),
         ));
     }
@@ -241,36 +333,57 @@ fn between(low: f64, high: f64) -> String {
     }
 }
 
-fn say_no_estimate(case: &Case<'_>, said: &mut Explanation) {
-    let gaps = &case.evidence.idle_gaps;
-    let known = gaps.closed_early.len() as u64;
+fn say_no_timer(case: &Case<'_>, said: &mut Explanation) {
+    let shown = &case.patterns.keep_alive;
+    let all = shown.known + shown.unknown;
+    let would = match shown.needed {
+        Some(needed) if shown.known < needed => {
+            format!("; in this traffic about {needed} would show the targets' timeout")
+        }
+        Some(_) => "; they do not pile up at a timeout".to_owned(),
+        None if shown.known == 0 => "; four that agree would show the targets' timeout".to_owned(),
+        None => "; the traffic is too dense for any number to show a timeout: the rows of a quieter \
+                 hour would, or a probe of the target"
+            .to_owned(),
+    };
     said.against.push(Statement::counted(
-        known,
-        known + gaps.unknown,
-        if known < 4 {
-            format!(
-                "The pause before the request is known for {known} of {} closed requests; four that \
-                 agree would show the targets' timeout.",
-                count(known + gaps.unknown)
-            )
-        } else {
-            format!("The pauses before {known} closed requests differ, so a timeout cannot be read from them.")
-        },
+        shown.known,
+        all,
+        format!(
+            "The pause before the request is known for {} of {} closed requests{would}.",
+            count(shown.known),
+            count(all)
+        ),
     ));
+    let Some(comparison) = shown.comparison else { return };
+    let pauses = format!(
+        "the closed requests came {} after the previous answer (median), healthy ones beside them {}",
+        seconds(comparison.closed),
+        seconds(comparison.healthy)
+    );
+    if comparison.is_longer() {
+        said.evidence.push(Statement::new(format!(
+            "Idle connections are hit: {pauses}; by chance the pauses differ so in {} of such cases.",
+            percent(comparison.chance.max(1e-6))
+        )));
+    } else if MANY_GAPS <= shown.known {
+        said.against.push(Statement::new(format!("Pauses make no difference: {pauses}.")));
+    }
 }
 
 fn fixes(case: &Case<'_>, claimed: &Claimed<'_>, said: &mut Explanation) {
     let idle = case.facts.idle_timeout_seconds();
     let above = idle.unwrap_or(60) + 5;
-    let mut directives: Vec<String> = case
-        .patterns
-        .keep_alive
-        .map(|estimate| {
-            server_defaults::matching(estimate.low, estimate.high)
-                .map(|it| format!("{}: {}", it.server, it.directive))
-                .collect()
-        })
-        .unwrap_or_default();
+    let timers = &case.patterns.keep_alive.timers;
+    let mut directives: Vec<String> = Vec::new();
+    for timer in timers {
+        for server in server_defaults::matching(timer.first, timer.last) {
+            let directive = format!("{}: {}", server.server, server.directive);
+            if !directives.contains(&directive) {
+                directives.push(directive);
+            }
+        }
+    }
     if directives.is_empty() {
         directives = [
             "nginx: keepalive_timeout",
@@ -288,7 +401,8 @@ fn fixes(case: &Case<'_>, claimed: &Claimed<'_>, said: &mut Explanation) {
         directives.join("; ")
     )));
     let success = case.evidence.success_seconds;
-    let below = case.patterns.keep_alive.and_then(|it| stop_gap_seconds(it.low, success));
+    let lowest = timers.iter().map(|timer| timer.estimate.low).min_by(f64::total_cmp);
+    let below = lowest.and_then(|low| stop_gap_seconds(low, success));
     if let (Some(below), Some(success)) = (below, success) {
         let arn = case.likely_load_balancer_arn();
         said.fixes.push(Fix::with(

@@ -132,7 +132,7 @@ mod tests {
             received_bytes: None,
             trace_id: None,
             object: Arc::from("a.log"),
-            idle_gap: None,
+            gaps: Box::default(),
         }];
         sample
     }

@@ -48,7 +48,7 @@ fn run(case: &Case<'_>) -> Finding {
         .flag("--load-balancer-arn", Value::Arn(arn))
         .words("--query 'Attributes[?Key==`idle_timeout.timeout_seconds`]'")
         .region(case.region());
-    let measured = case.patterns.keep_alive;
+    let measured = case.patterns.keep_alive.estimate();
     let declared = declared(case);
     let known = match (measured, declared) {
         (Some(estimate), _) => Some(format!(
@@ -220,12 +220,29 @@ fn seconds(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::{Fact, sample_case::SampleCase};
+    use crate::diagnosis::{
+        Fact,
+        keep_alive::{KeepAlive, Timer},
+        sample_case::SampleCase,
+    };
 
     fn measured(low: f64, best: f64, high: f64) -> SampleCase {
         let mut sample = SampleCase::failing(Signature::ClosedEarly, 8);
-        sample.patterns.keep_alive = Some(KeepAliveEstimate { low, best, high, gaps: 40 });
+        sample.patterns.keep_alive = shown(KeepAliveEstimate { low, best, high, gaps: 40 });
         sample
+    }
+
+    fn shown(estimate: KeepAliveEstimate) -> KeepAlive {
+        let timer = Timer {
+            estimate,
+            first: estimate.low,
+            last: estimate.high,
+            of: 40,
+            healthy_share: 0.01,
+            is_latest: true,
+            targets: Vec::new(),
+        };
+        KeepAlive { timers: vec![timer], ..KeepAlive::default() }
     }
 
     fn tagged(value: &str) -> SampleCase {

@@ -29,6 +29,8 @@ pub(super) struct Tally {
     pub(super) signatures: BySignature,
     /// Sum of `received_bytes` of the successful rows.
     pub(super) success_bytes: u64,
+    /// The largest `received_bytes` of a successful row.
+    pub(super) largest_success_bytes: u64,
     /// Rows whose connection needed repeated SYNs.
     pub(super) slow_connects: u64,
     /// The longest `target_processing_time` of a successful row, milliseconds.
@@ -69,6 +71,7 @@ impl Tally {
             *sum += more;
         }
         self.success_bytes = self.success_bytes.saturating_add(other.success_bytes);
+        self.largest_success_bytes = self.largest_success_bytes.max(other.largest_success_bytes);
         self.slow_connects += other.slow_connects;
         self.longest_success = self.longest_success.max(other.longest_success);
         self.seen.merge(other.seen);

@@ -9,8 +9,8 @@ use super::{
     cell::{BySignature, Cell, Details, KeptFailure, Latencies, Tally},
     detector::{Detector, Group},
     evidence::{
-        Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, PathEvidence, Quantiles,
-        Share, TargetEvidence, Window,
+        Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, PathEvidence, Quantiles, Share,
+        TargetEvidence, Window,
     },
     names::NameId,
     pauses::Answered,
@@ -200,10 +200,7 @@ fn targets(
 }
 
 /// Per target: pairs of refused connections that follow each other, and those with an answer between.
-fn refused_pairs(
-    answered: &Answered,
-    failures: &[KeptFailure],
-) -> HashMap<NameId, (u64, u64)> {
+fn refused_pairs(answered: &Answered, failures: &[KeptFailure]) -> HashMap<NameId, (u64, u64)> {
     let mut refused: HashMap<NameId, Vec<i64>> = HashMap::new();
     for kept in failures.iter().filter(|kept| kept.signature == Signature::NotConnected) {
         if let Some(target) = kept.target {
@@ -230,6 +227,7 @@ fn paths(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<PathEvide
             successes: tally.successes,
             success_bytes: (0 < tally.successes)
                 .then(|| tally.success_bytes as f64 / tally.successes as f64),
+            largest_success_bytes: (0 < tally.successes).then_some(tally.largest_success_bytes),
             longest_success: tally.longest_success.map(|millis| millis as f64 / 1000.0),
             signatures: by_signature(&tally.signatures),
         })

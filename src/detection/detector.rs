@@ -427,6 +427,7 @@ impl Row {
         if self.is_success {
             tally.successes += 1;
             tally.success_bytes = tally.success_bytes.saturating_add(self.received_bytes);
+            tally.largest_success_bytes = tally.largest_success_bytes.max(self.received_bytes);
             tally.success.add(self.time);
             let millis = self.target_seconds.map(|seconds| (seconds * 1000.0) as i64);
             tally.longest_success = tally.longest_success.max(millis);

@@ -246,6 +246,8 @@ pub struct PathEvidence {
     pub successes: u64,
     /// Mean `received_bytes` of the successful rows.
     pub success_bytes: Option<f64>,
+    /// The largest `received_bytes` of a successful row.
+    pub largest_success_bytes: Option<u64>,
     /// The longest `target_processing_time` of a successful row, seconds.
     pub longest_success: Option<f64>,
     /// Failed rows by signature.

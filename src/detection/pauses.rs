@@ -190,7 +190,8 @@ fn apart(mut early: Vec<&KeptFailure>) -> Vec<&KeptFailure> {
     let mut latest: Option<(NameId, i64)> = None;
     early.retain(|kept| {
         let at = sent(kept).unwrap_or_default();
-        let with_it = latest.is_some_and(|(node, time)| node == kept.node && at - time < APART_MILLIS);
+        let with_it =
+            latest.is_some_and(|(node, time)| node == kept.node && at - time < APART_MILLIS);
         if !with_it {
             latest = Some((kept.node, at));
         }

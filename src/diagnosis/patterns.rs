@@ -32,6 +32,10 @@ pub struct Patterns {
     pub failing_paths: Vec<Arc<str>>,
     /// Paths on which far more requests are closed than elsewhere, but not each.
     pub leaning_paths: Vec<Arc<str>>,
+    /// Paths on which only requests larger than every successful one are closed.
+    pub size_limits: Vec<SizeLimit>,
+    /// Most early closed requests were closed at the same moment as others: one event closed them.
+    pub early_in_bursts: bool,
     /// Targets with a failure rate far above the others.
     pub bad_targets: Vec<Arc<str>>,
     /// Rows of one target that were closed at the same instant.
@@ -66,6 +70,19 @@ pub struct Exit {
     pub longest: f64,
 }
 
+/// A path that takes requests up to a size and closes larger ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SizeLimit {
+    /// The path. Written by strangers.
+    pub path: Arc<str>,
+    /// `received_bytes` of the largest successful request.
+    pub largest_success: u64,
+    /// `received_bytes` of the smallest one that was closed.
+    pub smallest_closed: u64,
+    /// Closed requests with a known size.
+    pub closed: u64,
+}
+
 /// A time at which requests are cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Constant {
@@ -88,6 +105,8 @@ impl Patterns {
             keep_alive: KeepAlive::of(&evidence.pauses, &failing_paths),
             failing_paths,
             leaning_paths,
+            size_limits: size_limits(evidence),
+            early_in_bursts: early_in_bursts(evidence),
             bad_targets: bad_targets(evidence),
             exits: exits(evidence),
             killer_paths: Vec::new(),
@@ -178,6 +197,54 @@ fn paths(evidence: &Evidence) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         }
     }
     (failing, leaning)
+}
+
+/// A body this large is more than headers: they are 64 KB at most, and a few KB as a rule.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/how-elastic-load-balancing-works.html>
+const MIN_BODY_BYTES: u64 = 4096;
+
+fn size_limits(evidence: &Evidence) -> Vec<SizeLimit> {
+    let mut limits = Vec::new();
+    for path in &evidence.paths {
+        let Some(largest_success) = path.largest_success_bytes else { continue };
+        let rows = evidence.failures.iter().filter(|row| {
+            matches!(row.signature, Signature::ClosedEarly | Signature::ClosedLate)
+                && row.path.as_ref() == Some(&path.path)
+                && matches!(row.method.as_deref(), Some("POST" | "PUT" | "PATCH"))
+        });
+        let sizes: Vec<u64> = rows.filter_map(|row| row.received_bytes).collect();
+        let above = sizes.iter().filter(|bytes| largest_success < **bytes).count() as u64;
+        let Some(smallest_closed) = sizes.iter().copied().min() else { continue };
+        // Without a limit the largest of all are the closed ones by chance in 1 of (n + m over n) cases.
+        let clear = 3 <= above && above == sizes.len() as u64 && 3 <= path.successes;
+        if clear && MIN_BODY_BYTES <= smallest_closed {
+            limits.push(SizeLimit {
+                path: Arc::clone(&path.path),
+                largest_success,
+                smallest_closed,
+                closed: above,
+            });
+        }
+    }
+    limits
+}
+
+/// One event, such as a reload of every worker, breaks the requests of the next moment: a load balancer
+/// notices the end of a connection within some tens of milliseconds (measured).
+const BURST_MICROS: i64 = 300_000;
+
+fn early_in_bursts(evidence: &Evidence) -> bool {
+    let rows = evidence.failures.iter().filter(|row| row.signature == Signature::ClosedEarly);
+    let times: Vec<i64> = rows.map(|row| row.time).collect();
+    // The rows are ordered by time. A page has several requests: three are no pair by chance.
+    let in_burst = times.iter().filter(|time| {
+        let from = times.partition_point(|other| *other < **time - BURST_MICROS);
+        let to = times.partition_point(|other| *other <= **time + BURST_MICROS);
+        3 <= to - from
+    });
+    let mean = evidence.span.end.saturating_sub(evidence.span.start) / times.len().max(1) as i64;
+    // Where so many are closed that the time holds three of them anyway, nothing stands out.
+    5 * BURST_MICROS <= mean && times.len() <= 2 * in_burst.count()
 }
 
 fn bad_targets(evidence: &Evidence) -> Vec<Arc<str>> {

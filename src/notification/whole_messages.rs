@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::{tests::schema, *};
 use crate::diagnosis::{
-    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, KeepAliveTimer, LoadBalancerName,
-    ObjectReport, ParserReport, RankedCause, Sample, Statement, TargetGroupName, TimeSpan,
+    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, KeepAliveTimer,
+    LoadBalancerName, ObjectReport, ParserReport, RankedCause, Sample, Statement, TargetGroupName,
+    TimeSpan,
 };
 use crate::neutralize;
 

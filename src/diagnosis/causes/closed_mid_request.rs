@@ -3,12 +3,12 @@
 //! A crash, an out-of-memory kill, a restart without grace, or an application that gives up.
 //! Source: <https://repost.aws/knowledge-center/elb-alb-troubleshoot-502-errors>
 
-use super::{Cause, Claimed, Explanation, Strength, words};
+use super::{Cause, Claimed, Explanation, Strength, keepalive_race, words};
 use crate::{
-    detection::{FailureRow, Signature},
-    diagnosis::{Case, Confidence, Fix, Statement},
+    detection::{FailureRow, Signature, signature::CLOSED_EARLY_SECONDS},
+    diagnosis::{Case, Confidence, Fix, Statement, patterns::SizeLimit},
     neutralize,
-    numbers::{plural, seconds},
+    numbers::{count, plural, seconds},
 };
 
 pub(super) const CAUSE: Cause = Cause {
@@ -27,17 +27,35 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     if closed && row.path.as_ref().is_some_and(|path| case.patterns.killer_paths.contains(path)) {
         return Some(Strength::Strong.into());
     }
+    if closed && limit_of(case, row).is_some() {
+        return Some(Strength::Strong.into());
+    }
     match row.signature {
         Signature::ClosedLate if case.patterns.exit_of(row).is_some() => {
             Some(Strength::Strong.into())
         }
         Signature::ClosedLate => Some(Strength::Likely.into()),
+        // Closed together with others, or just before the port refused: the process died.
+        Signature::ClosedEarly if case.patterns.exit_of(row).is_some() => {
+            Some(Strength::Strong.into())
+        }
+        // What answers before and after, and has no timer, closes for a reason of its own.
         Signature::ClosedEarly => {
-            // Closed together with others, or just before the port refused: the process died.
-            case.patterns.exit_of(row).map(|_| Strength::Strong.into())
+            let target = case.target(row.target.as_deref()?)?;
+            let answers = target.first_success.is_some_and(|first| first < row.time);
+            (answers && keepalive_race::is_excluded(case)).then(|| Strength::Possible.into())
         }
         _ => None,
     }
+}
+
+/// The size limit that a request ran into.
+fn limit_of<'a>(case: &'a Case<'_>, row: &FailureRow) -> Option<&'a SizeLimit> {
+    let bytes = row.received_bytes?;
+    case.patterns
+        .size_limits
+        .iter()
+        .find(|limit| row.path.as_ref() == Some(&limit.path) && limit.smallest_closed <= bytes)
 }
 
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
@@ -54,11 +72,24 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let oldest_only: Vec<_> =
         exits.iter().filter(|exit| exit.refused_after == 0 && 5.0 <= exit.shortest).collect();
     let maybe_drained = !exits.is_empty() && oldest_only.len() == exits.len();
-    let mut said = Explanation::new(match (restarted, maybe_drained) {
-        (true, _) => Confidence::High,
-        (false, false) => Confidence::Medium,
-        (false, true) => Confidence::Low,
+    let early = claimed.rows_where(|row| row.signature == Signature::ClosedEarly);
+    let limited = claimed.rows_where(|row| limit_of(case, row).is_some());
+    let mut said = Explanation::new(if restarted {
+        Confidence::High
+    } else if maybe_drained {
+        Confidence::Low
+    } else if claimed.at_hand() <= 2 * limited {
+        Confidence::Medium
+    } else if exits.is_empty() && claimed.at_hand() < 2 * early {
+        // Closed at once, without a crash, a path or a size: what closes them is not seen.
+        Confidence::Low
+    } else {
+        Confidence::Medium
     });
+    if exits.is_empty() && limited == 0 && claimed.at_hand() < 2 * early {
+        said.title =
+            Some("The target closes connections on which requests arrive, now and then".to_owned());
+    }
     said.evidence.push(words::of_failures(
         claimed,
         "the request was sent and the connection closed without a response.",
@@ -94,6 +125,19 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             ),
         ));
     }
+    for limit in &case.patterns.size_limits {
+        said.evidence.push(Statement::counted(
+            limit.closed,
+            claimed.of,
+            format!(
+                "On {} requests of {} bytes and more were closed, those of up to {} bytes succeeded: \
+                 the target closes on a body that is larger than it takes.",
+                neutralize::plain(&limit.path),
+                count(limit.smallest_closed),
+                count(limit.largest_success)
+            ),
+        ));
+    }
     for path in &case.patterns.killer_paths {
         let (deaths, rows) = case.patterns.deaths_on(case.evidence, path);
         said.evidence.push(Statement::counted(
@@ -114,10 +158,34 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             seconds(exit.shortest)
         )));
     }
-    if exits.is_empty() {
+    if exits.is_empty() && 0 < early && limited < early {
+        let pauses = case.patterns.keep_alive.comparison.map_or(String::new(), |it| {
+            format!(
+                " (median pause before it {}, before healthy ones {})",
+                seconds(it.closed),
+                seconds(it.healthy)
+            )
+        });
+        said.evidence.push(Statement::counted(
+            early - limited.min(early),
+            claimed.at_hand(),
+            format!(
+                "{} were closed within {CLOSED_EARLY_SECONDS} s, on connections like any \
+                 other{pauses}: no keep-alive timer of the target shows.",
+                count(early),
+            ),
+        ));
+    }
+    if exits.is_empty() && limited == 0 {
         said.against.push(Statement::new(
             "No requests ended together and no constant time shows: whether the process died or the \
              application gave up, the log does not say.",
+        ));
+    }
+    if 0 < limited {
+        said.fixes.push(Fix::new(
+            "Raise the limit of the body size (nginx client_max_body_size, the framework's own), or \
+             let the target read the body and answer 413 instead of closing.",
         ));
     }
     said.fixes.push(Fix::new(

@@ -24,8 +24,14 @@ fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let open = claimed.rows_where(|row| blocked_port::way_to(case, row) == blocked_port::Way::Open);
     let looked_at_rules = open == claimed.at_hand();
-    let mut said =
-        Explanation::new(if looked_at_rules { Confidence::Medium } else { Confidence::Low });
+    let mut said = Explanation::new(match () {
+        // Nothing answers, and no rule of AWS drops it: what is left is the host.
+        () if looked_at_rules && 5 <= claimed.count && case.is_https_group() != Some(true) => {
+            Confidence::High
+        }
+        () if looked_at_rules => Confidence::Medium,
+        () => Confidence::Low,
+    });
     said.evidence.push(words::of_failures(
         claimed,
         "504 after the connect timeout of 10 s (-1 -1 -1): nothing answered the attempt to connect.",

@@ -63,9 +63,7 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     }
     let Some(timer) = shown.timers.first() else {
         let rare = case.evidence.counts.rate() <= USUAL_RATE;
-        let possible =
-            rare && was_idle(case) && !is_declared_longer(case) && !shown.is_ruled_out();
-        return possible.then(|| Strength::Possible.into());
+        return (rare && was_idle(case) && !is_excluded(case)).then(|| Strength::Possible.into());
     };
     // The rows at hand do not reach back so far: nothing is known of its connection.
     let reaches_back = row.gaps.last().is_some_and(|gap| timer.last <= f64::from(*gap));
@@ -75,6 +73,14 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     let fit: u64 = shown.timers.iter().map(|timer| timer.estimate.gaps).sum();
     let few_do_not_fit = (1.0 - MISSING_SHARE) * shown.known as f64 <= fit as f64;
     few_do_not_fit.then(|| Strength::Possible.into())
+}
+
+/// True when the pauses, or a tag, say that no timer of the targets is at work. One event that drops idle
+/// connections, such as a reload, is a race all the same.
+pub(super) fn is_excluded(case: &Case<'_>) -> bool {
+    let shown = &case.patterns.keep_alive;
+    shown.timers.is_empty()
+        && (is_declared_longer(case) || (shown.is_ruled_out() && !case.patterns.early_in_bursts))
 }
 
 /// Half of the closed requests or more came after a pause of a second: the shortest keep-alive timeout
@@ -96,14 +102,15 @@ fn is_on_one_path(case: &Case<'_>, claimed: &Claimed<'_>) -> bool {
     chance(*rows, *rows, share) < 1e-3
 }
 
-/// The most rows that were closed within two seconds.
+/// The most rows that were closed within half a second.
 fn largest_burst(claimed: &Claimed<'_>) -> u64 {
-    const BURST_MICROS: i64 = 2_000_000;
+    const BURST_MICROS: i64 = 500_000;
     // The rows are ordered by time.
     let times: Vec<i64> = claimed.rows.iter().map(|row| row.time).collect();
-    let from_each = times.iter().enumerate().map(|(index, time)| {
-        times.partition_point(|other| *other <= time + BURST_MICROS) - index
-    });
+    let from_each = times
+        .iter()
+        .enumerate()
+        .map(|(index, time)| times.partition_point(|other| *other <= time + BURST_MICROS) - index);
     from_each.max().unwrap_or(0) as u64
 }
 
@@ -129,7 +136,8 @@ fn confidence(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed) -> Conf
     let shown = &case.patterns.keep_alive;
     if let Some(timer) = shown.timers.first() {
         let gaps = timer.estimate.gaps;
-        return if weighed.contradicted || weighed.declared.is_some() {
+        // What is measured beats what a tag declares.
+        return if weighed.contradicted {
             Confidence::Low
         } else if weighed.one_path || gaps < 5 || (weighed.frequent && gaps < MANY_GAPS) {
             Confidence::Medium
@@ -141,10 +149,13 @@ fn confidence(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed) -> Conf
         };
     }
     let longer = shown.comparison.as_ref().is_some_and(Comparison::is_longer);
-    let widespread = 5 <= claimed.count && 2 <= claimed.targets().len() && 3 <= claimed.paths().len();
-    let alike = shown.comparison.is_some_and(|it| 0.05 < it.chance) && MANY_GAPS <= shown.known;
+    let widespread =
+        5 <= claimed.count && 2 <= claimed.targets().len() && 3 <= claimed.paths().len();
+    let enough = shown.needed.is_some_and(|needed| needed <= shown.known);
+    let alike = shown.comparison.as_ref().is_some_and(Comparison::is_alike);
+    let alike = alike && MANY_GAPS <= shown.known;
     let against = weighed.one_path || weighed.burst || weighed.worked || alike;
-    let for_it = widespread || (longer && 2 <= claimed.paths().len());
+    let for_it = (widespread && !enough) || (longer && 2 <= claimed.paths().len());
     if for_it && !against { Confidence::Medium } else { Confidence::Low }
 }
 
@@ -153,7 +164,7 @@ struct Weighed {
     contradicted: bool,
     one_path: bool,
     frequent: bool,
-    /// At least half of the rows, and not few, were closed within two seconds.
+    /// Most rows were closed at the same moments.
     burst: bool,
     /// The median request had been worked on when it was closed.
     worked: bool,
@@ -170,7 +181,7 @@ fn weigh(case: &Case<'_>, claimed: &Claimed<'_>) -> Weighed {
             .is_some_and(|(estimate, idle)| f64::from(idle) < estimate.low - TOLERANCE_SECONDS),
         one_path: is_on_one_path(case, claimed),
         frequent: USUAL_RATE < case.evidence.counts.rate(),
-        burst: 4 <= burst && claimed.at_hand() <= 2 * burst,
+        burst: case.patterns.early_in_bursts || (4 <= burst && claimed.at_hand() <= 2 * burst),
         worked: claimed
             .median(FailureRow::target_seconds)
             .is_some_and(|median| FOUND_CLOSED_SECONDS < median),
@@ -233,12 +244,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     said
 }
 
-fn say_against(
-    case: &Case<'_>,
-    claimed: &Claimed<'_>,
-    weighed: &Weighed,
-    said: &mut Explanation,
-) {
+fn say_against(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed, said: &mut Explanation) {
     if weighed.one_path {
         said.against.push(Statement::new(
             "They are on one path while others succeed: a fault of its handler looks the same.",
@@ -256,7 +262,7 @@ fn say_against(
             burst,
             claimed.at_hand(),
             format!(
-                "{} of them were closed within two seconds: a reload or a restart that drops idle \
+                "{} of them were closed within half a second: a reload or a restart that drops idle \
                  connections does that, a timer spreads them out.",
                 count(burst)
             ),
@@ -342,9 +348,11 @@ fn say_no_timer(case: &Case<'_>, said: &mut Explanation) {
         }
         Some(_) => "; they do not pile up at a timeout".to_owned(),
         None if shown.known == 0 => "; four that agree would show the targets' timeout".to_owned(),
-        None => "; the traffic is too dense for any number to show a timeout: the rows of a quieter \
+        None => {
+            "; the traffic is too dense for any number to show a timeout: the rows of a quieter \
                  hour would, or a probe of the target"
-            .to_owned(),
+                .to_owned()
+        }
     };
     said.against.push(Statement::counted(
         shown.known,
@@ -366,7 +374,7 @@ fn say_no_timer(case: &Case<'_>, said: &mut Explanation) {
             "Idle connections are hit: {pauses}; by chance the pauses differ so in {} of such cases.",
             percent(comparison.chance.max(1e-6))
         )));
-    } else if MANY_GAPS <= shown.known {
+    } else if comparison.is_alike() && MANY_GAPS <= shown.known {
         said.against.push(Statement::new(format!("Pauses make no difference: {pauses}.")));
     }
 }

@@ -239,5 +239,25 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
             .then_with(|| unknown(a).cmp(&unknown(b)))
             .then_with(|| a.id.cmp(&b.id))
     });
+    roots_first(case, &mut ranked);
     ranked
+}
+
+/// What follows from another cause stands behind it, however many rows it has: a path that kills the
+/// process makes the refusals until the next one listens.
+fn roots_first(case: &Case<'_>, ranked: &mut [(&'static Cause, RankedCause)]) {
+    if case.patterns.killer_paths.is_empty() {
+        return;
+    }
+    let at = |id: &str| ranked.iter().position(|(cause, _)| cause.id == id);
+    let (Some(root), Some(follows)) =
+        (at(closed_mid_request::CAUSE.id), at(connect_refused::CAUSE.id))
+    else {
+        return;
+    };
+    if follows < root
+        && let Some(part) = ranked.get_mut(follows..=root)
+    {
+        part.rotate_right(1);
+    }
 }

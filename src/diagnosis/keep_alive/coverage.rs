@@ -62,11 +62,7 @@ impl Coverage {
             let here = at(&self.counts, index);
             // The end of a plateau begins with the first of its gaps: the narrowest interval.
             (0 < here && at(&self.counts, index + 1) < here).then(|| {
-                (
-                    index as f64 * STEP_SECONDS,
-                    u64::from(here),
-                    u64::from(at(&other.counts, index)),
-                )
+                (index as f64 * STEP_SECONDS, u64::from(here), u64::from(at(&other.counts, index)))
             })
         })
     }

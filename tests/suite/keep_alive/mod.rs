@@ -173,7 +173,10 @@ fn races() -> Vec<(String, Pools)> {
         cells.push((format!("5 s, 3/s, noticed after {delay} s"), Pools { delay, ..base() }));
     }
     for scatter in [0.3, 0.8] {
-        cells.push((format!("5 s, 3/s, closes up to {scatter} s late"), Pools { scatter, ..base() }));
+        cells.push((
+            format!("5 s, 3/s, closes up to {scatter} s late"),
+            Pools { scatter, ..base() },
+        ));
     }
     cells.push((
         "2 s, 2/s, closes up to 0.8 s late".to_owned(),

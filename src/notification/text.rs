@@ -29,7 +29,7 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     for (index, it) in diagnosis.causes.iter().enumerate() {
         cause(index + 1, it, &mut out);
     }
-    checks(&diagnosis.checks, &mut out);
+    checks(diagnosis, &mut out);
     gaps(&diagnosis.gaps, &mut out);
     samples(&diagnosis.samples, &mut out);
     reading(diagnosis, &mut out);
@@ -135,7 +135,8 @@ fn statements(title: &str, list: &[Statement], out: &mut String) {
     }
 }
 
-fn checks(checks: &[CheckResult], out: &mut String) {
+fn checks(diagnosis: &Diagnosis, out: &mut String) {
+    let checks = &diagnosis.checks;
     if checks.is_empty() {
         return;
     }
@@ -151,7 +152,12 @@ fn checks(checks: &[CheckResult], out: &mut String) {
             if let Some(it) = &check.command {
                 command("           ", it, out);
             }
-            if let Some(it) = &check.fix_command {
+            // A fix that stands under a cause is not told twice.
+            let is_told = |it: &&String| {
+                let mut fixes = diagnosis.causes.iter().flat_map(|cause| &cause.fixes);
+                !fixes.any(|fix| fix.command.as_ref() == Some(*it))
+            };
+            if let Some(it) = check.fix_command.as_ref().filter(is_told) {
                 out.push_str("           Fix:\n");
                 command("           ", it, out);
             }

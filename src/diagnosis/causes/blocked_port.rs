@@ -108,7 +108,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let mut said = Explanation::new(confidence);
     said.evidence.push(words::of_failures(
         claimed,
-        "504 after the connect timeout of 10 s (-1 -1 -1): nothing answered, as when packets are \
+        "504 after the connect timeout of 10 s (all three times are -1): nothing answered, as when packets are \
          dropped.",
     ));
     said.evidence.extend(words::spread(case, claimed));

@@ -34,7 +34,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     });
     said.evidence.push(words::of_failures(
         claimed,
-        "504 after the connect timeout of 10 s (-1 -1 -1): nothing answered the attempt to connect.",
+        "504 after the connect timeout of 10 s (all three times are -1): nothing answered the attempt to connect.",
     ));
     said.evidence.extend(words::spread(case, claimed));
     let since = claimed

@@ -27,7 +27,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let mut said = Explanation::new(Confidence::Medium);
     said.evidence.push(words::of_failures(
         claimed,
-        "the connection was never established (-1 -1 -1), and the network gave up before the 10 s of the \
+        "the connection was never established (all three times are -1), and the network gave up before the 10 s of the \
          connect timeout.",
     ));
     if let Some(median) = claimed.median(|row| row.elapsed) {

@@ -41,7 +41,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let mut said = Explanation::new(if 5 <= slow { Confidence::High } else { Confidence::Medium });
     said.evidence.push(words::of_failures(
         claimed,
-        "no answer to the attempt to connect for 10 s (504, -1 -1 -1).",
+        "no answer to the attempt to connect for 10 s (504, all three times are -1).",
     ));
     said.evidence.push(Statement::new(format!(
         "{} to the same targets succeeded after a repeated SYN (request_processing_time just above \

@@ -15,6 +15,7 @@ use crate::{
         command::{Command, Piece, Value},
         keep_alive::stop_gap_seconds,
         network::socket_address,
+        server_defaults,
     },
 };
 
@@ -59,6 +60,7 @@ fn run(case: &Case<'_>) -> Finding {
         (None, Some(declared)) => Some(format!("the tag {TAG} says {}", seconds(declared))),
         (None, None) => None,
     };
+    let raced = case.count(Signature::ClosedEarly) + case.count(Signature::NotConnected);
     let idle = match (case.facts.idle_timeout_seconds(), &known) {
         (Some(idle), _) => idle,
         (None, known) => {
@@ -80,6 +82,13 @@ fn run(case: &Case<'_>) -> Finding {
     };
     let enough = idle + MARGIN_SECONDS;
     let Some(known) = known else {
+        if raced == 0 {
+            return Finding::new(
+                Outcome::Skipped,
+                "no request of this incident was closed on arrival, so no such race is at work."
+                    .to_owned(),
+            );
+        }
         let finding = Finding::new(
             Outcome::Unknown,
             format!(
@@ -107,7 +116,6 @@ fn run(case: &Case<'_>) -> Finding {
     };
     let idle_seconds = f64::from(idle);
     let finding = if best <= idle_seconds {
-        let raced = case.count(Signature::ClosedEarly) + case.count(Signature::NotConnected);
         let (outcome, consequence) = if raced == 0 {
             (
                 Outcome::Advice,
@@ -126,9 +134,8 @@ fn run(case: &Case<'_>) -> Finding {
                 outcome,
                 format!(
                     "For the targets of {name} {known}, {relation} the idle timeout of {idle} s: \
-                     {consequence}. Set it to {enough} s or more (nginx keepalive_timeout {enough}s, \
-                     Apache KeepAliveTimeout {enough}, Node server.keepAliveTimeout = {enough}000, \
-                     gunicorn --keep-alive {enough}).{disagreement}"
+                     {consequence}. Set it to {enough} s or more ({}).{disagreement}",
+                    directives(case, enough)
                 ),
             ),
             case,
@@ -194,6 +201,24 @@ fn declared(case: &Case<'_>) -> Option<f64> {
         .parse()
         .ok()
         .filter(|seconds: &f64| seconds.is_finite() && 0.0 < *seconds)
+}
+
+/// Where the timeout is set, for the servers whose default shows, else for those that most have.
+fn directives(case: &Case<'_>, enough: u32) -> String {
+    let timers = &case.patterns.keep_alive.timers;
+    let mut matching: Vec<String> = timers
+        .iter()
+        .flat_map(|timer| server_defaults::matching(timer.first, timer.last))
+        .map(|it| format!("{}: {}", it.server, it.directive))
+        .collect();
+    matching.dedup();
+    if matching.is_empty() {
+        return format!(
+            "nginx keepalive_timeout {enough}s, Apache KeepAliveTimeout {enough}, Node \
+             server.keepAliveTimeout = {enough}000, gunicorn --keep-alive {enough}"
+        );
+    }
+    matching.join("; ")
 }
 
 /// Servers close up to a second late, so a second on either side is no disagreement.
@@ -310,12 +335,18 @@ mod tests {
 
     #[test]
     fn unknown_when_neither_rows_nor_tag_tell() {
-        for sample in [SampleCase::healthy(), tagged("soon"), tagged("0"), tagged("inf")] {
+        let failing = SampleCase::failing(Signature::ClosedEarly, 8);
+        for sample in [failing, tagged("soon"), tagged("0"), tagged("inf")] {
             let finding = run(&sample.case());
             assert_eq!(finding.outcome, Outcome::Unknown);
             assert!(finding.summary.contains("65 s or more"));
             assert_eq!(finding.command.unwrap(), "ss -tlnp 'sport = :8080'");
         }
+    }
+
+    #[test]
+    fn skipped_when_no_row_was_closed_on_arrival() {
+        assert_eq!(run(&SampleCase::healthy().case()).outcome, Outcome::Skipped);
     }
 
     #[test]

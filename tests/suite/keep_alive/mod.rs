@@ -165,16 +165,16 @@ fn races() -> Vec<(String, Pools)> {
         let cell = Pools { seconds, ..pools(step, timeout) };
         cells.push((format!("{timeout} s, clients in step with it"), cell));
     }
-    let base = || Pools { seconds: 5400.0, ..pools(Traffic::Random(3.0), 5.0) };
+    let base = || Pools { seconds: 3600.0, ..pools(Traffic::Random(2.0), 5.0) };
     for reuse in [Reuse::Newest, Reuse::Oldest] {
-        cells.push((format!("5 s, 3/s, reuse {reuse:?}"), Pools { reuse, ..base() }));
+        cells.push((format!("5 s, 2/s, reuse {reuse:?}"), Pools { reuse, ..base() }));
     }
     for delay in [0.002, 0.1] {
-        cells.push((format!("5 s, 3/s, noticed after {delay} s"), Pools { delay, ..base() }));
+        cells.push((format!("5 s, 2/s, noticed after {delay} s"), Pools { delay, ..base() }));
     }
     for scatter in [0.3, 0.8] {
         cells.push((
-            format!("5 s, 3/s, closes up to {scatter} s late"),
+            format!("5 s, 2/s, closes up to {scatter} s late"),
             Pools { scatter, ..base() },
         ));
     }
@@ -183,10 +183,10 @@ fn races() -> Vec<(String, Pools)> {
         Pools { scatter: 0.8, ..pools(Traffic::Random(2.0), 2.0) },
     ));
     for nodes in [1, 6] {
-        cells.push((format!("5 s, 3/s, {nodes} nodes"), Pools { nodes, ..base() }));
+        cells.push((format!("5 s, 2/s, {nodes} nodes"), Pools { nodes, ..base() }));
     }
     for timeouts in [vec![5.0, 75.0, 75.0], vec![5.0, 5.0, 20.0], vec![2.0, 5.0, 20.0]] {
-        cells.push((format!("{timeouts:?} s, 3/s"), Pools { timeouts, ..base() }));
+        cells.push((format!("{timeouts:?} s, 2/s"), Pools { timeouts, ..base() }));
     }
     cells
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::wrap::{command, wrap};
 use crate::{
     diagnosis::{
-        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, MAX_OBJECTS, Phase, RankedCause,
-        Sample, Severity, Statement,
+        CheckOutcome, Confidence, Diagnosis, Gap, MAX_OBJECTS, Phase, RankedCause, Sample,
+        Severity, Statement,
     },
     neutralize,
     numbers::{count, percent, plural},

@@ -220,18 +220,20 @@ fn timer(closed: &[&Pause], healthy: &[Pause]) -> Option<Timer> {
 /// The timeout from the gaps that support it. The connection was closed when it had been idle for the
 /// timeout, and the request met it a moment later: so the timeout lies just below the shortest gap. By
 /// how much at most, the gaps themselves show: of n evenly spread over a range, the first lies further
-/// above its start than range × (0.05^(-1/(n-1)) - 1) in one case of twenty.
+/// above its start than range × (0.02^(-1/(n-1)) - 1) in one case of fifty. Twice the range is never
+/// exceeded: so few gaps show no more.
 fn interval(gaps: &[f64]) -> Option<KeepAliveEstimate> {
     let (first, last) = (*gaps.first()?, *gaps.last()?);
     let range = last - first;
     let n = gaps.len() as f64;
-    let below = range * (0.05_f64.powf(-1.0 / (n - 1.0).max(1.0)) - 1.0).min(1.0);
-    // The log cuts to the millisecond, on both ends of a gap.
-    let low = (first - below - ROUNDING_SECONDS).max(0.0);
+    let below = range * (0.02_f64.powf(-1.0 / (n - 1.0).max(1.0)) - 1.0).min(2.0);
+    let low = (first - below.max(NOTICE_SECONDS)).max(0.0);
     Some(KeepAliveEstimate { low, best: first, high: last, gaps: gaps.len() as u64 })
 }
 
-const ROUNDING_SECONDS: f64 = 0.002;
+/// A load balancer notices the end of a connection some tens of milliseconds late (measured: up to 60), and
+/// until then uses it: all the gaps may be as late.
+const NOTICE_SECONDS: f64 = 0.03;
 
 fn gaps(pause: &Pause, is_latest: bool) -> &[f32] {
     let kept = if is_latest { 1 } else { pause.gaps.len() };

@@ -41,8 +41,10 @@ pub struct Patterns {
     /// Rows of one target that were closed at the same instant.
     pub exits: Vec<Exit>,
     /// Paths whose requests the process does not survive: most of their closed rows lie in exits after
-    /// which the target refused.
+    /// which the target refused, or requests for other paths are cut at the same moments.
     pub killer_paths: Vec<Arc<str>>,
+    /// What is cut together with requests for a path that fails each time.
+    pub cut_with: Vec<CutWith>,
     /// A constant that the times of late closed rows cluster at.
     pub constant: Option<Constant>,
     /// Targets that stop appearing while the others go on.
@@ -83,6 +85,19 @@ pub struct SizeLimit {
     pub closed: u64,
 }
 
+/// Requests for other paths that are cut at the moments at which those for one path fail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CutWith {
+    /// The path that fails each time. Written by strangers.
+    pub path: Arc<str>,
+    /// Closed requests for paths that do not fail each time: those at the same moments.
+    pub together: u64,
+    /// See `together`: all of them.
+    pub of: u64,
+    /// The moments, microseconds since 1970, sorted.
+    moments: Vec<i64>,
+}
+
 /// A time at which requests are cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Constant {
@@ -110,21 +125,33 @@ impl Patterns {
             bad_targets: bad_targets(evidence),
             exits: exits(evidence),
             killer_paths: Vec::new(),
+            cut_with: Vec::new(),
             constant: constant(evidence),
             left,
             arrived,
             network: OnceCell::new(),
         };
+        patterns.cut_with = patterns
+            .failing_paths
+            .iter()
+            .filter_map(|path| cut_with(evidence, path, &patterns.failing_paths))
+            .collect();
         patterns.killer_paths = patterns
             .failing_paths
             .iter()
             .filter(|path| {
                 let (deaths, rows) = patterns.deaths_on(evidence, path);
-                3 <= rows && rows <= 2 * deaths
+                let takes_others = patterns.cut_with.iter().any(|it| it.path == **path);
+                (3 <= rows && rows <= 2 * deaths) || takes_others
             })
             .cloned()
             .collect();
         patterns
+    }
+
+    /// The path whose requests cut this one as well.
+    pub fn cut_by(&self, row: &FailureRow) -> Option<&CutWith> {
+        self.cut_with.iter().find(|it| is_at(&it.moments, row.time))
     }
 
     /// The way from the load balancer to the targets: judged once for a case, when it is first asked
@@ -152,6 +179,35 @@ impl Patterns {
             .iter()
             .find(|exit| exit.target == *target && (row.time - exit.time).abs() <= TOGETHER_MICROS)
     }
+}
+
+/// Whether a time lies at one of the moments (sorted).
+fn is_at(moments: &[i64], time: i64) -> bool {
+    let next = moments.partition_point(|moment| *moment < time - TOGETHER_MICROS);
+    moments.get(next).is_some_and(|moment| *moment <= time + TOGETHER_MICROS)
+}
+
+/// Two requests for other paths or more are cut when those for the path are, and that is no chance.
+fn cut_with(evidence: &Evidence, path: &Arc<str>, failing: &[Arc<str>]) -> Option<CutWith> {
+    let closed = evidence
+        .failures
+        .iter()
+        .filter(|row| matches!(row.signature, Signature::ClosedEarly | Signature::ClosedLate));
+    let (own, others): (Vec<_>, Vec<_>) = closed
+        .filter(|row| row.path.as_ref().is_none_or(|it| it == path || !failing.contains(it)))
+        .partition(|row| row.path.as_ref() == Some(path));
+    // The rows are ordered by time.
+    let moments: Vec<i64> = own.iter().map(|row| row.time).collect();
+    let together = others.iter().filter(|row| is_at(&moments, row.time)).count() as u64;
+    let span = evidence.window.end.saturating_sub(evidence.window.start).max(1);
+    let usual = (2 * TOGETHER_MICROS) as f64 * moments.len() as f64 / span as f64;
+    let of = others.len() as u64;
+    (2 <= together && chance(together, of, usual.min(1.0)) < 1e-3).then(|| CutWith {
+        path: Arc::clone(path),
+        together,
+        of,
+        moments,
+    })
 }
 
 /// Closed without a response after the request was sent.

@@ -27,7 +27,7 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     if closed && row.path.as_ref().is_some_and(|path| case.patterns.killer_paths.contains(path)) {
         return Some(Strength::Strong.into());
     }
-    if closed && limit_of(case, row).is_some() {
+    if closed && (limit_of(case, row).is_some() || case.patterns.cut_by(row).is_some()) {
         return Some(Strength::Strong.into());
     }
     match row.signature {
@@ -76,6 +76,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let limited = claimed.rows_where(|row| limit_of(case, row).is_some());
     let mut said = Explanation::new(if restarted {
         Confidence::High
+    } else if !case.patterns.cut_with.is_empty() {
+        Confidence::Medium
     } else if maybe_drained {
         Confidence::Low
     } else if claimed.at_hand() <= 2 * limited {
@@ -140,6 +142,22 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     }
     for path in &case.patterns.killer_paths {
         let (deaths, rows) = case.patterns.deaths_on(case.evidence, path);
+        if let Some(cut) = case.patterns.cut_with.iter().find(|it| it.path == *path) {
+            said.evidence.push(Statement::counted(
+                cut.together,
+                cut.of,
+                format!(
+                    "Each request for {} fails, and {} of {} cut elsewhere ended at the same moments: \
+                     this path kills its process, and others with it.",
+                    neutralize::plain(path),
+                    count(cut.together),
+                    plural(cut.of, "request")
+                ),
+            ));
+        }
+        if 2 * deaths < rows {
+            continue;
+        }
         said.evidence.push(Statement::counted(
             deaths,
             rows,

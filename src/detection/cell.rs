@@ -107,6 +107,7 @@ pub(super) struct KeptFailure {
 pub(super) struct Answer {
     pub(super) start: i32,
     pub(super) end: i32,
+    pub(super) path: Option<NameId>,
 }
 
 /// The answers of one node and target in one window.

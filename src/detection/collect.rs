@@ -251,6 +251,7 @@ fn shares(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<Share> {
 
 fn failure_row(detector: &Detector, kept: KeptFailure, answered: &Answered) -> FailureRow {
     let gaps = answered.before(&kept);
+    let after = answered.path_before(&kept).map(|path| detector.paths.get(path));
     FailureRow {
         time: kept.time,
         created: kept.created,
@@ -266,5 +267,6 @@ fn failure_row(detector: &Detector, kept: KeptFailure, answered: &Answered) -> F
         trace_id: kept.trace_id.map(Arc::from),
         object: detector.objects.get(kept.object),
         gaps,
+        after,
     }
 }

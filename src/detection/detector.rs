@@ -204,7 +204,7 @@ impl Detector {
                 let base = window * WINDOW_MICROS;
                 let millis = |time: i64| i32::try_from((time - base) / 1000).ok();
                 if let (Some(start), Some(end)) = (millis(start), millis(row.time)) {
-                    details.keep_answer(source.node, target, Answer { start, end });
+                    details.keep_answer(source.node, target, Answer { start, end, path });
                 }
             }
             if let Some(signature) = kept {
@@ -400,7 +400,10 @@ impl Row {
                 counts.target_502 += 1;
                 true
             }
-            Signature::ConnectTimeout => {
+            // A Lambda function has no target to name: its connect timeout has a reason instead.
+            Signature::ConnectTimeout | Signature::ErrorReason
+                if signature == Signature::ConnectTimeout || self.elb_status == Some(504) =>
+            {
                 counts.connect_504 += 1;
                 true
             }

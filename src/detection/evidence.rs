@@ -293,6 +293,8 @@ pub struct FailureRow {
     /// Seconds between earlier answers of the same node and target and the sending of this request,
     /// the latest first. Empty when there was none or the pair is too busy to be followed.
     pub gaps: Box<[f32]>,
+    /// The path of the latest of these answers. Written by strangers.
+    pub after: Option<Arc<str>>,
 }
 
 impl FailureRow {

@@ -44,6 +44,8 @@ pub struct Pause {
     pub path: Option<Arc<str>>,
     /// Seconds between earlier answers and the sending of the request, the latest answer first.
     pub gaps: Box<[f32]>,
+    /// The path of the latest answer. Written by strangers.
+    pub after: Option<Arc<str>>,
 }
 
 /// The pauses of one incident and the time around it.
@@ -61,8 +63,8 @@ pub struct Pauses {
 
 /// When each node and target last answered.
 pub(super) struct Answered {
-    /// Starts and ends of answered requests in milliseconds since 1970, by end.
-    answers: HashMap<(NameId, NameId), Vec<(i64, i64)>>,
+    /// Ends and starts of answered requests in milliseconds since 1970, and their paths, by end.
+    answers: HashMap<(NameId, NameId), Vec<(i64, i64, Option<NameId>)>>,
     /// Windows in which the pair was too busy to be followed.
     busy: HashMap<(NameId, NameId), Vec<i64>>,
 }
@@ -83,7 +85,8 @@ impl Answered {
                     continue;
                 }
                 let list = answers.list.iter();
-                let list = list.map(|it| (base + i64::from(it.end), base + i64::from(it.start)));
+                let list =
+                    list.map(|it| (base + i64::from(it.end), base + i64::from(it.start), it.path));
                 answered.answers.entry(pair).or_default().extend(list);
             }
         }
@@ -97,8 +100,8 @@ impl Answered {
     pub(super) fn any_between(&self, target: NameId, from: i64, to: i64) -> bool {
         let pairs = self.answers.iter().filter(|((_, of), _)| *of == target);
         pairs.into_iter().any(|(_, list)| {
-            list.partition_point(|(end, _)| *end <= from)
-                < list.partition_point(|(end, _)| *end < to)
+            list.partition_point(|(end, ..)| *end <= from)
+                < list.partition_point(|(end, ..)| *end < to)
         })
     }
 
@@ -106,9 +109,9 @@ impl Answered {
     fn gaps(&self, pair: (NameId, NameId), start: i64, max: usize) -> Box<[f32]> {
         let Some(list) = self.answers.get(&pair) else { return Box::default() };
         let busy = self.busy.get(&pair).map_or(&[][..], Vec::as_slice);
-        let before = list.get(..list.partition_point(|(end, _)| *end < start)).unwrap_or_default();
+        let before = list.get(..list.partition_point(|(end, ..)| *end < start)).unwrap_or_default();
         let gaps = before.iter().rev().take(max).enumerate();
-        gaps.map(|(index, (end, _))| (index, start - end, *end))
+        gaps.map(|(index, (end, ..))| (index, start - end, *end))
             .take_while(|(index, gap, end)| {
                 let (from, to) = (end.div_euclid(WINDOW_MILLIS), start.div_euclid(WINDOW_MILLIS));
                 (*index == 0 || *gap <= LONGEST_GAP_MILLIS)
@@ -127,6 +130,16 @@ impl Answered {
             }
             _ => Box::default(),
         }
+    }
+
+    /// The path of the latest answer of the pair before a failed request.
+    pub(super) fn path_before(&self, kept: &KeptFailure) -> Option<NameId> {
+        self.path_at(pair(kept)?, sent(kept)?)
+    }
+
+    fn path_at(&self, pair: (NameId, NameId), start: i64) -> Option<NameId> {
+        let list = self.answers.get(&pair)?;
+        list.get(list.partition_point(|(end, ..)| *end < start).checked_sub(1)?)?.2
     }
 
     /// The pauses before the early closed requests among `failures`, and before successful ones.
@@ -148,11 +161,14 @@ impl Answered {
                 target: Arc::clone(&name),
                 path: kept.path.map(|path| detector.paths.get(path)),
                 gaps: self.before(kept),
+                after: self.path_before(kept).map(|path| detector.paths.get(path)),
             });
             for start in self.neighbours(pair, sent(kept).unwrap_or_default(), each) {
                 let gaps = self.gaps(pair, start, MAX_GAPS);
                 if !gaps.is_empty() {
-                    pauses.healthy.push(Pause { target: Arc::clone(&name), path: None, gaps });
+                    let after = self.path_at(pair, start).map(|path| detector.paths.get(path));
+                    let target = Arc::clone(&name);
+                    pauses.healthy.push(Pause { target, path: None, gaps, after });
                 }
             }
         }
@@ -163,17 +179,17 @@ impl Answered {
     /// When the answered requests of the pair next to `start` were sent: as many before as after.
     fn neighbours(&self, pair: (NameId, NameId), start: i64, max: usize) -> Vec<i64> {
         let Some(list) = self.answers.get(&pair) else { return Vec::new() };
-        let middle = list.partition_point(|(end, _)| *end < start);
+        let middle = list.partition_point(|(end, ..)| *end < start);
         let last = (middle + max / 2).max(max).min(list.len());
         let first = last.saturating_sub(max);
-        list.get(first..last).unwrap_or_default().iter().map(|(_, start)| *start).collect()
+        list.get(first..last).unwrap_or_default().iter().map(|(_, start, _)| *start).collect()
     }
 
     fn before_successes(&self) -> Vec<f64> {
         let mut seconds: Vec<f64> = self
             .answers
             .iter()
-            .flat_map(|(&pair, list)| list.iter().map(move |&(_, start)| (pair, start)))
+            .flat_map(|(&pair, list)| list.iter().map(move |&(_, start, _)| (pair, start)))
             .filter_map(|(pair, start)| self.gaps(pair, start, 1).first().copied())
             .map(f64::from)
             .collect();

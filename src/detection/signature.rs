@@ -25,7 +25,8 @@ pub enum Signature {
     TargetMade,
     /// 502 that a listener rule or WAF answers on purpose.
     Intentional,
-    /// 502 by the load balancer with an `error_reason`.
+    /// 502 by the load balancer with an `error_reason`; also the one 504 that has one, when the
+    /// connection to the Lambda service timed out.
     ErrorReason,
     /// 502 by the load balancer, no target named, no reason given.
     NoTarget,
@@ -117,6 +118,9 @@ impl Signature {
     }
 
     fn of_504(entry: &Entry<'_>) -> Option<Self> {
+        if entry.get(Field::ErrorReason) == Some(b"LambdaConnectionTimeout") {
+            return Some(Self::ErrorReason);
+        }
         if entry.get(Field::TargetStatusCode).is_some() || entry.get(Field::TargetPort).is_none() {
             return None;
         }

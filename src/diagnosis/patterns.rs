@@ -43,6 +43,8 @@ pub struct Patterns {
     /// Paths whose requests the process does not survive: most of their closed rows lie in exits after
     /// which the target refused, or requests for other paths are cut at the same moments.
     pub killer_paths: Vec<Arc<str>>,
+    /// A path whose answers break the next request on their connection.
+    pub poison: Option<Poison>,
     /// What is cut together with requests for a path that fails each time.
     pub cut_with: Vec<CutWith>,
     /// A constant that the times of late closed rows cluster at.
@@ -83,6 +85,19 @@ pub struct SizeLimit {
     pub smallest_closed: u64,
     /// Closed requests with a known size.
     pub closed: u64,
+}
+
+/// A path whose answer leaves something on the connection: the next request on it fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Poison {
+    /// The path. Written by strangers.
+    pub path: Arc<str>,
+    /// Early closed requests that came after an answer to it.
+    pub after: u64,
+    /// Early closed requests whose previous answer is known.
+    pub of: u64,
+    /// The share of healthy requests beside them that came after such an answer, 0 to 1.
+    pub healthy_share: f64,
 }
 
 /// Requests for other paths that are cut at the moments at which those for one path fail.
@@ -126,11 +141,15 @@ impl Patterns {
             exits: exits(evidence),
             killer_paths: Vec::new(),
             cut_with: Vec::new(),
+            poison: None,
             constant: constant(evidence),
             left,
             arrived,
             network: OnceCell::new(),
         };
+        if patterns.keep_alive.timers.is_empty() {
+            patterns.poison = poison(evidence, &patterns.failing_paths);
+        }
         patterns.cut_with = patterns
             .failing_paths
             .iter()
@@ -179,6 +198,42 @@ impl Patterns {
             .iter()
             .find(|exit| exit.target == *target && (row.time - exit.time).abs() <= TOGETHER_MICROS)
     }
+}
+
+/// Most early closed requests come after an answer to the same path, on several paths of their own, and
+/// that is no chance. On one path alone the order in which clients ask would explain it.
+fn poison(evidence: &Evidence, failing: &[Arc<str>]) -> Option<Poison> {
+    let closed: Vec<_> = evidence
+        .pauses
+        .closed_early
+        .iter()
+        .filter(|pause| pause.path.as_ref().is_none_or(|path| !failing.contains(path)))
+        .collect();
+    let mut after: BTreeMap<&Arc<str>, Vec<Option<&Arc<str>>>> = BTreeMap::new();
+    for pause in &closed {
+        if let Some(path) = &pause.after {
+            after.entry(path).or_default().push(pause.path.as_ref());
+        }
+    }
+    let of = after.values().map(Vec::len).sum::<usize>() as u64;
+    let tried = after.len() as f64;
+    let (path, hits) = after.into_iter().max_by_key(|(_, hits)| hits.len())?;
+    let mut most: BTreeMap<Option<&Arc<str>>, usize> = BTreeMap::new();
+    for own in &hits {
+        *most.entry(*own).or_default() += 1;
+    }
+    let on_one_path = most.values().max().is_some_and(|most| 4 * hits.len() <= 5 * most);
+    let healthy = &evidence.pauses.healthy;
+    let usual = healthy.iter().filter(|pause| pause.after.as_ref() == Some(path)).count() + 1;
+    let healthy_share = usual as f64 / (healthy.len() + 1) as f64;
+    let hits = hits.len() as u64;
+    let is_chance = CHANCE < chance(hits, of, healthy_share) * tried;
+    (4 <= hits && of <= 2 * hits && !on_one_path && !is_chance).then(|| Poison {
+        path: Arc::clone(path),
+        after: hits,
+        of,
+        healthy_share,
+    })
 }
 
 /// Whether a time lies at one of the moments (sorted).

@@ -133,6 +133,7 @@ mod tests {
             trace_id: None,
             object: Arc::from("a.log"),
             gaps: Box::default(),
+            after: None,
         }];
         sample
     }

@@ -6,7 +6,7 @@ fn closed(gaps: &[f32]) -> Vec<Pause> {
 }
 
 fn pause(target: &str, path: &str, gaps: &[f32]) -> Pause {
-    Pause { target: target.into(), path: Some(path.into()), gaps: gaps.into() }
+    Pause { target: target.into(), path: Some(path.into()), gaps: gaps.into(), after: None }
 }
 
 /// Healthy requests at every tenth of a second up to a minute.

@@ -1,0 +1,132 @@
+//! What the evidence adds up to, worked out once for every check and cause.
+
+mod constant;
+mod exits;
+mod paths;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use std::{cell::OnceCell, sync::Arc};
+
+pub use constant::Constant;
+pub use exits::{CutWith, Exit};
+pub use paths::{Poison, SizeLimit};
+
+use super::{Case, keep_alive::KeepAlive, network::Network};
+use crate::detection::{Evidence, FailureRow, Signature};
+use constant::constant;
+use exits::{TOGETHER_MICROS, cut_with, early_in_bursts, exits, is_at};
+use paths::{paths, poison, size_limits};
+use targets::{bad_targets, comings_and_goings};
+
+/// A pattern is told from chance when chance would make it less often than once in ten thousand.
+const CHANCE: f64 = 1e-4;
+
+/// Regularities in the evidence.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns {
+    /// What the pauses before closed requests show of the targets' keep-alive timeout.
+    pub keep_alive: KeepAlive,
+    /// Paths on which nearly every request is closed without a response while others succeed.
+    pub failing_paths: Vec<Arc<str>>,
+    /// Paths on which far more requests are closed than elsewhere, but not each.
+    pub leaning_paths: Vec<Arc<str>>,
+    /// Paths on which only requests larger than every successful one are closed.
+    pub size_limits: Vec<SizeLimit>,
+    /// Most early closed requests were closed at the same moment as others: one event closed them.
+    pub early_in_bursts: bool,
+    /// Targets with a failure rate far above the others.
+    pub bad_targets: Vec<Arc<str>>,
+    /// Rows of one target that were closed at the same instant.
+    pub exits: Vec<Exit>,
+    /// Paths whose requests the process does not survive: most of their closed rows lie in exits after
+    /// which the target refused, or requests for other paths are cut at the same moments.
+    pub killer_paths: Vec<Arc<str>>,
+    /// A path whose answers break the next request on their connection.
+    pub poison: Option<Poison>,
+    /// What is cut together with requests for a path that fails each time.
+    pub cut_with: Vec<CutWith>,
+    /// A constant that the times of late closed rows cluster at.
+    pub constant: Option<Constant>,
+    /// Targets that stop appearing while the others go on.
+    pub left: Vec<Arc<str>>,
+    /// Targets that appear after the others.
+    pub arrived: Vec<Arc<str>>,
+    /// See [`Patterns::network`].
+    network: OnceCell<Network>,
+}
+
+impl Patterns {
+    /// Works out every pattern.
+    pub fn of(evidence: &Evidence) -> Self {
+        let (failing_paths, leaning_paths) = paths(evidence);
+        let (left, arrived) = comings_and_goings(evidence);
+        let mut patterns = Self {
+            keep_alive: KeepAlive::of(&evidence.pauses, &failing_paths),
+            failing_paths,
+            leaning_paths,
+            size_limits: size_limits(evidence),
+            early_in_bursts: early_in_bursts(evidence),
+            bad_targets: bad_targets(evidence),
+            exits: exits(evidence),
+            killer_paths: Vec::new(),
+            cut_with: Vec::new(),
+            poison: None,
+            constant: constant(evidence),
+            left,
+            arrived,
+            network: OnceCell::new(),
+        };
+        if patterns.keep_alive.timers.is_empty() {
+            patterns.poison = poison(evidence, &patterns.failing_paths);
+        }
+        patterns.cut_with = patterns
+            .failing_paths
+            .iter()
+            .filter_map(|path| cut_with(evidence, path, &patterns.failing_paths))
+            .collect();
+        patterns.killer_paths = patterns
+            .failing_paths
+            .iter()
+            .filter(|path| {
+                let (deaths, rows) = patterns.deaths_on(evidence, path);
+                let takes_others = patterns.cut_with.iter().any(|it| it.path == **path);
+                (3 <= rows && rows <= 2 * deaths) || takes_others
+            })
+            .cloned()
+            .collect();
+        patterns
+    }
+
+    /// The path whose requests cut this one as well.
+    pub fn cut_by(&self, row: &FailureRow) -> Option<&CutWith> {
+        self.cut_with.iter().find(|it| is_at(&it.moments, row.time))
+    }
+
+    /// The way from the load balancer to the targets: judged once for a case, when it is first asked
+    /// for, because every failed row may ask.
+    pub fn network<'a>(&'a self, case: &Case<'_>) -> &'a Network {
+        self.network.get_or_init(|| super::network::network(case))
+    }
+
+    /// Closed rows of a path: those at a moment after which the target refused, and all.
+    pub fn deaths_on(&self, evidence: &Evidence, path: &str) -> (u64, u64) {
+        let rows = evidence.failures.iter().filter(|row| {
+            matches!(row.signature, Signature::ClosedEarly | Signature::ClosedLate)
+                && row.path.as_deref() == Some(path)
+        });
+        rows.fold((0, 0), |(deaths, all), row| {
+            let died = self.exit_of(row).is_some_and(|exit| 0 < exit.refused_after);
+            (deaths + u64::from(died), all + 1)
+        })
+    }
+
+    /// The exit that a row belongs to.
+    pub fn exit_of(&self, row: &FailureRow) -> Option<&Exit> {
+        let target = row.target.as_ref()?;
+        self.exits
+            .iter()
+            .find(|exit| exit.target == *target && (row.time - exit.time).abs() <= TOGETHER_MICROS)
+    }
+}

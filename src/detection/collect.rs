@@ -26,6 +26,7 @@ const MAX_CLOSED_EARLY: usize = 500;
 
 /// Whose rows they are.
 pub(super) struct Identity {
+    pub(super) load_balancer_id: NameId,
     pub(super) load_balancer: Arc<str>,
     pub(super) account: Option<Arc<str>>,
     pub(super) region: Option<Arc<str>>,
@@ -81,6 +82,7 @@ pub(super) fn evidence(
         ),
         counts: sums.counts,
         around: sums.around,
+        load_balancer_counts: detector.load_balancer_counts(identity.load_balancer_id, range),
         successes_without_target: sums.successes_without_target,
         signatures: by_signature(&sums.signatures),
         targets: targets(detector, &sums.targets, &gaps, &sums.around_failures),

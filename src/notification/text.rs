@@ -29,7 +29,7 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     for (index, it) in diagnosis.causes.iter().enumerate() {
         cause(index + 1, it, &mut out);
     }
-    checks(&diagnosis.checks, &mut out);
+    checks(&diagnosis.checks, &diagnosis.gaps, &mut out);
     gaps(&diagnosis.gaps, &mut out);
     samples(&diagnosis.samples, &mut out);
     reading(diagnosis, &mut out);
@@ -135,17 +135,25 @@ fn statements(title: &str, list: &[Statement], out: &mut String) {
     }
 }
 
-fn checks(checks: &[CheckResult], out: &mut String) {
+/// Whether an unknown check says nothing but that a fact is missing, which stands under "What could not
+/// be seen", and knows no command to look with: then its name is enough.
+fn is_gap_alone(check: &CheckResult, gaps: &[Gap]) -> bool {
+    check.outcome == CheckOutcome::Unknown
+        && check.command.is_none()
+        && gaps.iter().any(|gap| check.summary.contains(&gap.reason))
+}
+
+fn checks(checks: &[CheckResult], gaps: &[Gap], out: &mut String) {
     if checks.is_empty() {
         return;
     }
     out.push_str("\nCHECKS\n");
     let of = |outcome: CheckOutcome| checks.iter().filter(move |check| check.outcome == outcome);
-    let unknown = of(CheckOutcome::Unknown).count();
+    let unknown = of(CheckOutcome::Unknown).filter(|check| !is_gap_alone(check, gaps)).count();
     let told = [(CheckOutcome::Fail, "FAIL"), (CheckOutcome::Advice, "advice")];
     let told_unknown = (unknown <= MAX_UNANSWERED).then_some((CheckOutcome::Unknown, "unknown"));
     for (outcome, word) in told.into_iter().chain(told_unknown) {
-        for check in of(outcome) {
+        for check in of(outcome).filter(|check| !is_gap_alone(check, gaps)) {
             wrap(&format!("  {word:<8} "), check.id, out);
             wrap("           ", &check.summary, out);
             if let Some(it) = &check.command {
@@ -158,13 +166,12 @@ fn checks(checks: &[CheckResult], out: &mut String) {
         }
     }
     let ids = |outcome| of(outcome).map(|check| check.id).collect::<Vec<_>>().join(", ");
-    let listed = [
-        (CheckOutcome::Unknown, "unknown", MAX_UNANSWERED < unknown),
-        (CheckOutcome::Pass, "pass", true),
-    ];
-    for (outcome, word, is_listed) in listed {
-        let ids = ids(outcome);
-        if is_listed && !ids.is_empty() {
+    let unknown_ids: Vec<&str> = of(CheckOutcome::Unknown)
+        .filter(|check| MAX_UNANSWERED < unknown || is_gap_alone(check, gaps))
+        .map(|check| check.id)
+        .collect();
+    for (word, ids) in [("unknown", unknown_ids.join(", ")), ("pass", ids(CheckOutcome::Pass))] {
+        if !ids.is_empty() {
             wrap(&format!("  {word:<8} "), &ids, out);
         }
     }

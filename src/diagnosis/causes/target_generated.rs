@@ -6,7 +6,7 @@
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
-    diagnosis::{Case, Confidence, Fix, Statement},
+    diagnosis::{Case, Confidence, Fix, Statement, metrics::Metric},
     numbers::seconds,
 };
 
@@ -31,6 +31,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         claimed,
         "target_status_code is 502 as well, so the answer came from the target.",
     ));
+    match case.witness(Metric::Target5xx) {
+        Some(Ok(counted)) => said.evidence.push(counted),
+        Some(Err(none)) => said.against.push(none),
+        None => {}
+    }
     said.evidence.extend(words::spread(case, claimed));
     if let Some(median) = claimed.median(FailureRow::target_seconds) {
         let meaning = if median < 0.1 {

@@ -139,14 +139,15 @@ impl Case<'_> {
         )))
     }
 
-    /// What CloudWatch counted of that which the rows show, as a sentence. `Err` when it counted none,
-    /// which contradicts them; `None` when it is not known.
-    pub fn witness(&self, metric: Metric) -> Option<Result<Statement, Statement>> {
-        let counted = self.metric(metric)?;
-        let name = metric.name();
-        Some(match counted {
-            0 => Err(Statement::new(format!("CloudWatch counted none of them ({name} is 0)."))),
-            _ => Ok(Statement::new(format!("CloudWatch counted {} ({name}).", count(counted)))),
+    /// Whether CloudWatch counted answers of the targets with 5xx, as rows with a 502 of a target say:
+    /// `Err` when it counted none, which contradicts them; `None` when it is not known.
+    pub fn target_5xx(&self) -> Option<Result<Statement, Statement>> {
+        Some(match self.metric(Metric::Target5xx)? {
+            0 => Err(Statement::new("CloudWatch counted no answer of the targets with 5xx.")),
+            counted => Ok(Statement::new(format!(
+                "CloudWatch counted {} of the targets with 5xx.",
+                plural(counted, "answer")
+            ))),
         })
     }
 }
@@ -188,6 +189,39 @@ mod tests {
         assert_eq!(sample.case().unconnected(), Unconnected::Open);
         sample.count_only(&[(Metric::TlsErrors, 40)]);
         assert_eq!(sample.case().unconnected(), Unconnected::Open);
+    }
+
+    #[test]
+    fn cloudwatch_says_by_whose_fault_a_function_fails() {
+        for (user, internal, expected) in [
+            (37, 0, Some("37 as LambdaUserError and 0 as LambdaInternalError: it is the function")),
+            (0, 37, Some("it is on the side of the load balancer or Lambda")),
+            (30, 7, Some("some are the function's")),
+            (0, 0, None),
+        ] {
+            let mut sample = SampleCase::failing(Signature::ErrorReason, 37);
+            sample.make_lambda();
+            sample.count(&[
+                (Metric::LambdaUserErrors, user),
+                (Metric::LambdaInternalErrors, internal),
+            ]);
+            let said = sample.case().lambda_errors().map(|it| it.text);
+            assert_eq!(said.is_some(), expected.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
+        let sample = SampleCase::failing(Signature::ErrorReason, 37);
+        assert_eq!(sample.case().lambda_errors(), None);
+    }
+
+    #[test]
+    fn none_counted_contradicts_rows_and_not_known_says_nothing() {
+        let mut sample = SampleCase::failing(Signature::TargetMade, 43);
+        assert_eq!(sample.case().target_5xx(), None);
+        sample.count(&[(Metric::Target5xx, 1043)]);
+        let said = sample.case().target_5xx().unwrap().unwrap();
+        assert_eq!(said.text, "CloudWatch counted 1,043 answers of the targets with 5xx.");
+        sample.count(&[]);
+        assert!(sample.case().target_5xx().unwrap().is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
-    diagnosis::{Case, Confidence, Fix, Statement, metrics::Metric},
+    diagnosis::{Case, Confidence, Fix, Statement},
     numbers::seconds,
 };
 
@@ -31,7 +31,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         claimed,
         "target_status_code is 502 as well, so the answer came from the target.",
     ));
-    match case.witness(Metric::Target5xx) {
+    match case.target_5xx() {
         Some(Ok(counted)) => said.evidence.push(counted),
         Some(Err(none)) => said.against.push(none),
         None => {}

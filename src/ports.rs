@@ -1,6 +1,6 @@
 //! What the handler needs from the world: the logs, the configuration, somewhere to say it.
 //!
-//! On AWS these are S3, ELBv2 with EC2, and SNS; on a laptop they are folders and the screen.
+//! On AWS these are S3, ELBv2 with EC2 and CloudWatch, and SNS; on a laptop they are folders and the screen.
 
 use std::ops::ControlFlow;
 

@@ -25,7 +25,7 @@ impl fmt::Display for Action {
 /// What a policy can limit an action to.
 ///
 /// Source: <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html>
-/// and the pages beside it for EC2, S3 and SNS.
+/// and the pages beside it for CloudWatch, EC2, S3 and SNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// AWS knows no resource for the action: the policy must say `*`.
@@ -89,6 +89,8 @@ actions! {
         "Address ranges that rules are held against, and free addresses.";
     DESCRIBE_NETWORK_ACLS: "ec2:DescribeNetworkAcls", Any, "network ACLs",
         "Whether the network ACLs let the traffic and its answers through.";
+    GET_METRIC_DATA: "cloudwatch:GetMetricData", Any, "metrics",
+        "Tells refused connections from failed TLS handshakes, and whether log rows are missing.";
     GET_MANAGED_PREFIX_LIST_ENTRIES: "ec2:GetManagedPrefixListEntries", PrefixLists,
         "entries of prefix list",
         "The address ranges of a prefix list that a security-group rule names.";

@@ -37,6 +37,7 @@ pub struct Clients {
 /// The clients of one region.
 #[derive(Debug)]
 pub(super) struct RegionClients {
+    pub(super) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) elbv2: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) s3: aws_sdk_s3::Client,
@@ -82,6 +83,7 @@ impl Clients {
         let made = regions.entry(region.to_owned()).or_insert_with(|| {
             let config = self.shared.to_builder().region(Region::new(region.to_owned())).build();
             Rc::new(RegionClients {
+                cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
                 ec2: aws_sdk_ec2::Client::new(&config),
                 elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
                 s3: aws_sdk_s3::Client::new(&config),

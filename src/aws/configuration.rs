@@ -2,7 +2,7 @@
 //!
 //! | round | calls at the same time | needs |
 //! |---|---|---|
-//! | 1 | load balancer, its attributes and listeners; target group, its attributes, health and tags | the ARNs, which the log gives |
+//! | 1 | load balancer, its attributes and listeners; target group, its attributes, health and tags; metrics | the ARNs, which the log gives |
 //! | 2 | rules; instances and network interfaces of the targets | listeners, target health |
 //! | 3 | security groups, subnets, network ACLs | what round 2 found |
 //! | 4 | entries of prefix lists, where a rule names one | the rules of the security groups |
@@ -26,6 +26,7 @@ use super::{
     },
     ask::Asker,
     clients::Clients,
+    cloudwatch::{self, CloudWatch},
     deadlines::Deadlines,
     ec2::Ec2,
     elbv2::Elbv2,
@@ -35,6 +36,7 @@ use crate::{
     diagnosis::{
         Fact, Facts, Gap,
         facts::{Instance, NetworkAcl, NetworkInterface, Rule, SecurityGroup, Subnet},
+        metrics::target_group_dimension,
     },
     ports::Configuration,
 };
@@ -75,6 +77,7 @@ impl Configuration for AwsConfiguration<'_> {
         let gathering = Gathering {
             elbv2: Elbv2 { client: &clients.elbv2, asker: &asker },
             ec2: Ec2 { client: &clients.ec2, asker: &asker },
+            cloudwatch: CloudWatch { client: &clients.cloudwatch, asker: &asker },
             evidence,
             region,
             account,
@@ -95,6 +98,7 @@ impl Configuration for AwsConfiguration<'_> {
 struct Gathering<'a> {
     elbv2: Elbv2<'a>,
     ec2: Ec2<'a>,
+    cloudwatch: CloudWatch<'a>,
     evidence: &'a Evidence,
     region: &'a str,
     account: &'a str,
@@ -106,6 +110,8 @@ impl Gathering<'_> {
         let taken_at = Timestamp::now();
         let arn = self.evidence.load_balancer_arn_in(self.region, self.account);
         let group_arn = self.evidence.target_group_arn.as_deref();
+        let group = group_arn.map(target_group_dimension);
+        let (load_balancer_id, window) = (&*self.evidence.load_balancer, self.evidence.window);
 
         let asker = self.elbv2.asker;
         asker.round(4);
@@ -117,6 +123,7 @@ impl Gathering<'_> {
             target_group_attributes,
             target_health,
             target_group_tags,
+            metrics,
         ) = tokio::join!(
             self.elbv2.load_balancer(&arn),
             self.elbv2.load_balancer_attributes(&arn),
@@ -127,6 +134,7 @@ impl Gathering<'_> {
             }),
             of_group(group_arn, DESCRIBE_TARGET_HEALTH.fact, |arn| self.elbv2.target_health(arn)),
             of_group(group_arn, DESCRIBE_TAGS.fact, |arn| self.elbv2.tags(arn)),
+            self.cloudwatch.metrics(load_balancer_id, group, window, taken_at),
         );
         let mut facts = Facts {
             taken_at: Some(taken_at),
@@ -141,6 +149,7 @@ impl Gathering<'_> {
             target_group_tags,
             ..Facts::unknown("not asked for")
         };
+        facts.metrics = cloudwatch::read(metrics, group, facts.target_group.known(), window);
 
         asker.round(3);
         (facts.rules, facts.instances, facts.network_interfaces) = tokio::join!(

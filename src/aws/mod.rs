@@ -1,10 +1,11 @@
-//! The ports on AWS: S3, ELBv2 with EC2, SNS. The only folder that names an AWS SDK.
+//! The ports on AWS: S3, ELBv2 with EC2 and CloudWatch, SNS. The only folder that names an AWS SDK.
 
 pub mod actions;
 mod ask;
 #[cfg(feature = "cli")]
 mod caller;
 mod clients;
+mod cloudwatch;
 mod configuration;
 mod deadlines;
 mod ec2;

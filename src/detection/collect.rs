@@ -21,6 +21,7 @@ use super::{
 
 /// Whose rows they are.
 pub(super) struct Identity {
+    pub(super) load_balancer_id: NameId,
     pub(super) load_balancer: Arc<str>,
     pub(super) account: Option<Arc<str>>,
     pub(super) region: Option<Arc<str>>,
@@ -66,6 +67,7 @@ pub(super) fn evidence(
         ),
         counts: sums.counts,
         around: sums.around,
+        load_balancer_counts: detector.load_balancer_counts(identity.load_balancer_id, range),
         successes_without_target: sums.successes_without_target,
         signatures: by_signature(&sums.signatures),
         targets: targets(detector, &sums.targets, &answered, &sums.around_failures),
@@ -268,5 +270,43 @@ fn failure_row(detector: &Detector, kept: KeptFailure, answered: &Answered) -> F
         object: detector.objects.get(kept.object),
         gaps,
         after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        access_log::{ObjectKey, Reader},
+        detection::Thresholds,
+    };
+
+    fn row(minute: u32, load_balancer: &str, group: &str, status: u16) -> String {
+        format!(
+            "http 2026-11-20T12:{minute:02}:30.020000Z app/{load_balancer}/0123456789abcdef \
+             198.51.100.7:40000 10.0.0.1:8080 0.001 0.020 -1 {status} - 200 300 \
+             \"GET http://shop.example.com:80/a HTTP/1.1\" \"curl/8\" - - \
+             arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{group}/0123 \
+             \"Root=1-0-0\" \"-\" \"-\" 0 2026-11-20T12:{minute:02}:30.000000Z \"forward\" \"-\" \"-\" \
+             \"10.0.0.1:8080\" \"-\" \"-\" \"-\"\n"
+        )
+    }
+
+    #[test]
+    fn the_counts_of_the_load_balancer_are_of_all_its_groups_in_the_window() {
+        let rows = [
+            row(1, "shop", "shop-web", 502).repeat(20),
+            row(2, "shop", "shop-api", 502).repeat(3),
+            row(7, "shop", "shop-api", 502),
+            row(1, "blog", "blog-web", 502),
+        ];
+        let mut detector = Detector::new(Thresholds::default());
+        let source = detector.source("log", &ObjectKey::parse("log"));
+        let mut reader = Reader::new(|entry| detector.record(source, entry));
+        let _ = reader.push(rows.concat().as_bytes());
+        assert_eq!(reader.finish().report.entries, 25);
+        let incidents = detector.incidents();
+        let [evidence] = incidents.as_slice() else { panic!("{incidents:#?}") };
+        assert_eq!((evidence.counts.elb_502, evidence.load_balancer_counts.elb_502), (20, 23));
     }
 }

@@ -252,6 +252,7 @@ impl Detector {
         for (key, group) in &self.groups {
             let place = self.places.get(&key.load_balancer);
             let identity = collect::Identity {
+                load_balancer_id: key.load_balancer,
                 load_balancer: self.names.get(key.load_balancer),
                 account: place.map(|(account, _)| self.names.get(*account)),
                 region: place.map(|(_, region)| self.names.get(*region)),
@@ -474,5 +475,19 @@ impl Detector {
 
     pub(super) fn name(&self, id: NameId) -> Arc<str> {
         self.names.get(id)
+    }
+
+    /// The rows of all target groups of a load balancer in the windows from the first to the last.
+    pub(super) fn load_balancer_counts(
+        &self,
+        load_balancer: NameId,
+        (first, last): spikes::WindowRange,
+    ) -> super::Counts {
+        let mut counts = super::Counts::default();
+        let groups = self.groups.iter().filter(|(key, _)| key.load_balancer == load_balancer);
+        for (_, cell) in groups.flat_map(|(_, group)| group.windows.range(first..=last)) {
+            counts.add(&cell.counts);
+        }
+        counts
     }
 }

@@ -14,6 +14,13 @@ pub struct Window {
     pub end: i64,
 }
 
+impl Window {
+    /// Whether a time, in microseconds since 1970, lies in it.
+    pub fn contains(self, time: i64) -> bool {
+        self.start <= time && time < self.end
+    }
+}
+
 /// What kind of incident was detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,6 +105,8 @@ pub struct Evidence {
     pub counts: Counts,
     /// The rows of the same target group around the incident.
     pub around: Counts,
+    /// The rows of all target groups of the load balancer in the window of the incident.
+    pub load_balancer_counts: Counts,
     /// Successful rows that name no target, which is how the rows of a Lambda target group look.
     pub successes_without_target: u64,
     /// Failures of the incident by signature: exact.

@@ -23,6 +23,8 @@ pub enum Value<'a> {
     Address(&'a str),
     /// An address with a port, parsed before.
     Socket(std::net::SocketAddr),
+    /// A point in time.
+    Time(jiff::Timestamp),
 }
 
 impl Value<'_> {
@@ -38,7 +40,7 @@ impl Value<'_> {
                 only(text, b"-") && text.contains('-') && text.as_bytes().first() != Some(&b'-')
             }
             Self::Name(text) => only(text, b"-") && text.as_bytes().first() != Some(&b'-'),
-            Self::Number(_) | Self::Socket(_) => true,
+            Self::Number(_) | Self::Socket(_) | Self::Time(_) => true,
             Self::Address(text) => {
                 text.parse::<ipnet::IpNet>().is_ok() || text.parse::<std::net::IpAddr>().is_ok()
             }
@@ -51,6 +53,7 @@ impl Value<'_> {
             Self::Id(_) => "'<ID>'",
             Self::Name(_) => "'<NAME>'",
             Self::Number(_) => "'<NUMBER>'",
+            Self::Time(_) => "'<TIME>'",
             Self::Address(_) | Self::Socket(_) => "'<ADDRESS>'",
         }
     }
@@ -67,6 +70,7 @@ impl fmt::Display for Value<'_> {
             }
             Self::Number(number) => write!(f, "{number}"),
             Self::Socket(socket) => write!(f, "{socket}"),
+            Self::Time(time) => write!(f, "{time}"),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Metrics;
+
 /// A piece of configuration, or why it is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact<T> {
@@ -105,6 +107,8 @@ pub struct Facts {
     pub subnets: Fact<Vec<Subnet>>,
     /// DescribeNetworkAcls.
     pub network_acls: Fact<Vec<NetworkAcl>>,
+    /// GetMetricData: what CloudWatch counted in the time of the incident.
+    pub metrics: Fact<Metrics>,
     /// GetManagedPrefixListEntries: prefix-list id to CIDR blocks. An id that is missing here could
     /// not be expanded.
     pub prefix_lists: BTreeMap<String, Vec<String>>,
@@ -140,6 +144,7 @@ impl Facts {
             instances: gap("instances", reason),
             subnets: gap("subnets", reason),
             network_acls: gap("network ACLs", reason),
+            metrics: gap(Metrics::FACT, reason),
             prefix_lists: BTreeMap::new(),
             other_gaps: Vec::new(),
         }
@@ -161,9 +166,11 @@ impl Facts {
             self.instances.gap(),
             self.subnets.gap(),
             self.network_acls.gap(),
+            self.metrics.gap(),
         ]
         .into_iter()
         .flatten()
+        .chain(self.metrics.known().into_iter().flat_map(Metrics::gaps))
         .chain(&self.other_gaps)
         .cloned()
         .collect()

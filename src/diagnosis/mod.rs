@@ -8,11 +8,13 @@ pub mod command;
 pub mod error_reasons;
 pub mod facts;
 pub mod keep_alive;
+pub mod metrics;
 pub mod network;
 pub mod patterns;
 #[cfg(test)]
 pub(crate) mod sample_case;
 pub mod server_defaults;
+mod witness;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use serde::Serialize;
 pub use case::TargetState;
 pub use facts::{Fact, Facts, Gap};
 pub use patterns::Patterns;
+pub use witness::{Errors, Unconnected, covers};
 
 pub use crate::detection::Kind;
 
@@ -459,7 +462,7 @@ fn strings(names: &[Arc<str>]) -> Vec<String> {
     names.iter().take(MAX_OBJECTS).map(ToString::to_string).collect()
 }
 
-fn timestamp(micros: i64) -> jiff::Timestamp {
+pub(crate) fn timestamp(micros: i64) -> jiff::Timestamp {
     // A log row has a year of four digits, and so has its timestamp.
     jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
@@ -566,15 +569,26 @@ fn why_healthy(case: &Case<'_>, ranked: &[(&causes::Cause, RankedCause)]) -> Opt
     let (cause, _) = ranked.first()?;
     let known = match case.all_targets_healthy() {
         Some(true) => format!(
-            "AWS finds {} healthy. ",
+            "AWS finds {} healthy{}. ",
             match health.map_or(0, |health| health.len() as u64) {
                 1 => "the target".to_owned(),
                 2 => "both targets".to_owned(),
                 many => format!("all {} targets", count(many)),
-            }
+            },
+            case.unhealthy_then().map_or("", |(_, most)| match most {
+                0 => ", and CloudWatch saw none unhealthy during the incident",
+                _ => " now",
+            })
         ),
         _ => String::new(),
     };
+    if let (false, Some((time, most @ 1..))) = (known.is_empty(), case.unhealthy_then()) {
+        return Some(format!(
+            "{known}But CloudWatch saw up to {} at {} UTC: the health check did see it.",
+            plural(most, "unhealthy target"),
+            timestamp(time).strftime("%H:%M")
+        ));
+    }
     let sentence = cause.why_healthy.unwrap_or(
         "A health check opens a connection of its own, every few seconds, to one port and one path; \
          what fails elsewhere, or in between, it does not see.",

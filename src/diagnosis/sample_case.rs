@@ -7,9 +7,10 @@ use serde_json::json;
 use super::{
     Case, Fact, Facts, Gap, Patterns,
     facts::{SecurityGroup, TargetGroup, TargetHealthDescription},
+    metrics::{Metric, MetricDataResult, Metrics, Subject, target_group_dimension},
 };
 use crate::detection::{
-    Counts, Evidence, Kind, Pauses, Signature, Window,
+    Counts, Evidence, FailureRow, Kind, Pauses, Signature, Window,
     evidence::{Quantiles, TargetEvidence},
 };
 
@@ -60,6 +61,7 @@ impl SampleCase {
             Signature::TargetMade => counts.target_502 += count,
             _ => counts.elb_502 += count,
         }
+        self.evidence.load_balancer_counts = *counts;
         if signature == Signature::NoTarget || signature == Signature::ErrorReason {
             return;
         }
@@ -68,6 +70,31 @@ impl SampleCase {
             target.requests += share;
             target.failures += share;
             *target.signatures.entry(signature).or_default() += share;
+        }
+    }
+
+    /// Rows for the failures of one signature, that many seconds long.
+    pub(crate) fn write_rows(&mut self, signature: Signature, elapsed: f64) {
+        let start = self.evidence.window.start;
+        for target in &self.evidence.targets {
+            let count = target.of(signature);
+            self.evidence.failures.extend((0..count).map(|index| FailureRow {
+                time: start + index as i64 * 1_000_000,
+                created: None,
+                signature,
+                elapsed: Some(elapsed),
+                times: [Some(-1.0); 3],
+                target: Some(Arc::clone(&target.target)),
+                path: Some(Arc::from("/")),
+                method: Some(Arc::from("GET")),
+                node: Arc::from("192.0.2.1"),
+                error_reason: None,
+                received_bytes: None,
+                trace_id: None,
+                object: Arc::from("log"),
+                gaps: Box::default(),
+                after: None,
+            }));
         }
     }
 
@@ -143,6 +170,50 @@ impl SampleCase {
         self.target(1).target.id = "10.0.12.5".to_owned();
     }
 
+    /// What CloudWatch counted: these, and zero of everything else.
+    pub(crate) fn count(&mut self, counts: &[(Metric, u64)]) {
+        self.count_at(self.evidence.window.start + 120_000_000, counts);
+    }
+
+    /// The same in the minute that begins at `time`, in microseconds since 1970.
+    pub(crate) fn count_at(&mut self, time: i64, counts: &[(Metric, u64)]) {
+        self.answer(time, |metric| {
+            let counted = counts.iter().find(|(it, _)| *it == metric).map(|(_, count)| *count);
+            match metric {
+                Metric::HealthyHosts => Some(counted.unwrap_or(2)),
+                _ => counted.or(Some(0)),
+            }
+        });
+    }
+
+    /// What CloudWatch counted: these, and nothing is known of anything else.
+    pub(crate) fn count_only(&mut self, counts: &[(Metric, u64)]) {
+        self.answer(self.evidence.window.start, |metric| {
+            counts.iter().find(|(it, _)| *it == metric).map(|(_, count)| *count)
+        });
+    }
+
+    fn answer(&mut self, time: i64, value: impl Fn(Metric) -> Option<u64>) {
+        let window = self.evidence.window;
+        let group = self.evidence.target_group_arn.clone();
+        let subject = Subject {
+            target_group: group.as_deref().map(target_group_dimension),
+            is_lambda: self.facts.target_group.known().map(TargetGroup::is_lambda),
+        };
+        let results: Vec<MetricDataResult> = Metric::ALL
+            .into_iter()
+            .filter_map(|metric| Some((metric.label(subject.target_group)?, value(metric)?)))
+            .map(|(label, value)| MetricDataResult {
+                label,
+                // What is zero is not reported.
+                timestamps: (0 < value).then_some(time).into_iter().collect(),
+                values: (0 < value).then_some(value as f64).into_iter().collect(),
+                status_code: Some("Complete".to_owned()),
+            })
+            .collect();
+        self.facts.metrics = Metrics::of(&results, &subject, window);
+    }
+
     /// The target is a Lambda function.
     pub(crate) fn make_lambda(&mut self) {
         let group = self.target_group();
@@ -191,6 +262,7 @@ fn evidence() -> Evidence {
         span: window,
         counts: Counts { requests: 100, successes: 100, ..Counts::default() },
         around: Counts::default(),
+        load_balancer_counts: Counts::default(),
         signatures: BTreeMap::new(),
         targets: vec![target("10.0.11.5:8080"), target("10.0.12.5:8080")],
         successes_without_target: 0,
@@ -310,6 +382,7 @@ fn facts() -> Facts {
                  "CidrBlock": "0.0.0.0/0"}
             ]
         }])),
+        metrics: SampleCase::missing(Metrics::FACT),
         prefix_lists: BTreeMap::new(),
         other_gaps: Vec::new(),
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::wrap::{command, wrap};
 use crate::{
     diagnosis::{
-        CheckOutcome, Confidence, Diagnosis, Gap, MAX_OBJECTS, Phase, RankedCause, Sample,
-        Severity, Statement,
+        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, MAX_OBJECTS, Phase, RankedCause,
+        Sample, Severity, Statement,
     },
     neutralize,
     numbers::{count, percent, plural},
@@ -135,18 +135,26 @@ fn statements(title: &str, list: &[Statement], out: &mut String) {
     }
 }
 
+/// Whether an unknown check says nothing but that a fact is missing, which stands under "What could not
+/// be seen", and knows no command to look with: then its name is enough.
+fn is_gap_alone(check: &CheckResult, gaps: &[Gap]) -> bool {
+    check.outcome == CheckOutcome::Unknown
+        && check.command.is_none()
+        && gaps.iter().any(|gap| check.summary.contains(&gap.reason))
+}
+
 fn checks(diagnosis: &Diagnosis, out: &mut String) {
-    let checks = &diagnosis.checks;
+    let (checks, gaps) = (&diagnosis.checks, &diagnosis.gaps);
     if checks.is_empty() {
         return;
     }
     out.push_str("\nCHECKS\n");
     let of = |outcome: CheckOutcome| checks.iter().filter(move |check| check.outcome == outcome);
-    let unknown = of(CheckOutcome::Unknown).count();
+    let unknown = of(CheckOutcome::Unknown).filter(|check| !is_gap_alone(check, gaps)).count();
     let told = [(CheckOutcome::Fail, "FAIL"), (CheckOutcome::Advice, "advice")];
     let told_unknown = (unknown <= MAX_UNANSWERED).then_some((CheckOutcome::Unknown, "unknown"));
     for (outcome, word) in told.into_iter().chain(told_unknown) {
-        for check in of(outcome) {
+        for check in of(outcome).filter(|check| !is_gap_alone(check, gaps)) {
             wrap(&format!("  {word:<8} "), check.id, out);
             wrap("           ", &check.summary, out);
             if let Some(it) = &check.command {
@@ -164,13 +172,12 @@ fn checks(diagnosis: &Diagnosis, out: &mut String) {
         }
     }
     let ids = |outcome| of(outcome).map(|check| check.id).collect::<Vec<_>>().join(", ");
-    let listed = [
-        (CheckOutcome::Unknown, "unknown", MAX_UNANSWERED < unknown),
-        (CheckOutcome::Pass, "pass", true),
-    ];
-    for (outcome, word, is_listed) in listed {
-        let ids = ids(outcome);
-        if is_listed && !ids.is_empty() {
+    let unknown_ids: Vec<&str> = of(CheckOutcome::Unknown)
+        .filter(|check| MAX_UNANSWERED < unknown || is_gap_alone(check, gaps))
+        .map(|check| check.id)
+        .collect();
+    for (word, ids) in [("unknown", unknown_ids.join(", ")), ("pass", ids(CheckOutcome::Pass))] {
+        if !ids.is_empty() {
             wrap(&format!("  {word:<8} "), &ids, out);
         }
     }

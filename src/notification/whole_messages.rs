@@ -262,8 +262,6 @@ fn the_email() {
               advice   security-group-source-is-load-balancer
                        sg-0a1b lets 0.0.0.0/0 in.
               unknown  target-health
-                       Whether the targets are healthy: not known, target health missing
-                       (access denied).
               pass     access-logging-enabled, load-balancer-state
               skipped  lambda-multi-value-headers: shop-web holds no Lambda function.
 

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from monitoring import as_moto_knows
 from processes import free_port, tool, wait_for_port
 
 ACCOUNT = "123456789012"
@@ -86,7 +87,7 @@ class Cloud:
 
     @staticmethod
     def _user(iam: Any, name: str, actions: list[str]) -> tuple[str, str]:  # noqa: ANN401
-        statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+        statement = {"Effect": "Allow", "Action": as_moto_knows(actions), "Resource": "*"}
         iam.create_user(UserName=name)
         iam.put_user_policy(
             UserName=name,
@@ -126,6 +127,7 @@ class Cloud:
         _network(self, snapshot)
         _targets(self, snapshot)
         _load_balancers(self, snapshot)
+        _metrics(self, snapshot)
         return len(self.names) - before
 
 
@@ -239,6 +241,31 @@ def _load_balancers(cloud: Cloud, snapshot: Snapshot) -> None:
             Port=listener["Port"],
             DefaultActions=actions,
         )
+
+
+def _metrics(cloud: Cloud, snapshot: Snapshot) -> None:
+    """What CloudWatch counted, minute by minute."""
+    balancers = snapshot.all("describe-load-balancers", "LoadBalancers")
+    for balancer in balancers:
+        name = balancer["LoadBalancerName"]
+        results = snapshot.of("get-metric-data", name, "MetricDataResults")
+        if len(balancers) == 1:
+            results = snapshot.all("get-metric-data", "MetricDataResults")
+        of_balancer = cloud.renamed(balancer["LoadBalancerArn"]).split("loadbalancer/")[1]
+        data = []
+        for result in results:
+            metric, _, group = cloud.renamed(result["Label"]).partition(" ")
+            # In the order in which the function asks: moto does not find another one.
+            dimensions = [{"Name": "TargetGroup", "Value": group}] if group else []
+            dimensions.append({"Name": "LoadBalancer", "Value": of_balancer})
+            data += [
+                {"MetricName": metric, "Dimensions": dimensions, "Timestamp": at, "Value": value}
+                for at, value in zip(result["Timestamps"], result["Values"], strict=True)
+            ]
+        if data:
+            cloud.client("cloudwatch").put_metric_data(
+                Namespace="AWS/ApplicationELB", MetricData=data
+            )
 
 
 def _rename(cloud: Cloud, old: str, new: str) -> None:

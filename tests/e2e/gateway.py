@@ -15,6 +15,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+import monitoring
+
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
 
@@ -153,13 +155,24 @@ class Gateway:
                 trouble.before(request)
                 # The signature covers the host: it goes on as it came.
                 headers = dict(self.headers)
+                path = self.path
                 if request.action == "sns:Publish":
                     body, headers = _signed_anew(request, secrets)
+                is_cbor = path.startswith(monitoring.OPERATION)
+                if is_cbor:
+                    signer = _credentials(request, secrets)
+                    body, headers = monitoring.request_as_json(
+                        path, body, request.headers, signer, "eu-west-1"
+                    )
+                    path = "/"
                 upstream = HTTPConnection("127.0.0.1", port_of_aws, timeout=60)
-                upstream.request(self.command, self.path, body, headers)
+                upstream.request(self.command, path, body, headers)
                 response = upstream.getresponse()
                 answer = Answer(response.status, response.getheaders(), response.read())
                 upstream.close()
+                if is_cbor:
+                    answer.headers = [("smithy-protocol", "rpc-v2-cbor")]
+                    answer.body = monitoring.answer_as_cbor(answer.status, answer.body)
                 answer = trouble.answer(request, answer)
                 self.send_response(answer.status)
                 for name, value in answer.headers:
@@ -188,21 +201,27 @@ def _signed_anew(request: Request, secrets: dict[str, str]) -> tuple[bytes, dict
     moto puts the body together again from its parameters, in Python's way of encoding them, and a
     long text with line breaks comes out differently. AWS checks the bytes.
     """
-    key = request.headers["authorization"].split("Credential=")[1].split("/")[0]
     form = "application/x-www-form-urlencoded"
     host = {"Host": request.headers["host"], "Content-Type": form}
     anew = AWSRequest("POST", f"http://{host['Host']}/", data=request.parameters, headers=host)
-    credentials = Credentials(key, secrets.get(key, "unknown"))
-    SigV4Auth(credentials, "sns", "eu-west-1").add_auth(anew)
+    SigV4Auth(_credentials(request, secrets), "sns", "eu-west-1").add_auth(anew)
     prepared = anew.prepare()
     body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
     return body, dict(prepared.headers)
+
+
+def _credentials(request: Request, secrets: dict[str, str]) -> Credentials:
+    """Whose request it is."""
+    key = request.headers["authorization"].split("Credential=")[1].split("/")[0]
+    return Credentials(key, secrets.get(key, "unknown"))
 
 
 SERVICES = {"2015-12-01": "elasticloadbalancing", "2016-11-15": "ec2", "2010-03-31": "sns"}
 
 
 def _action(method: str, path: str, body: bytes) -> str:
+    if path.startswith(monitoring.OPERATION):
+        return monitoring.POLICY + path.removeprefix(monitoring.OPERATION)
     parameters = dict(urllib.parse.parse_qsl(body.decode("latin-1")))
     if "Action" in parameters:
         service = SERVICES.get(parameters.get("Version", ""), parameters.get("Version", "?"))

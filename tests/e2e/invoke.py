@@ -44,7 +44,7 @@ def main() -> int:
 
 def run(event: dict[str, Any], folder: Path) -> int:
     """Sets up the cloud, sends the event and shows what came of it."""
-    step(1, "An emulated AWS (moto): S3, ELBv2, EC2, IAM, SNS, SQS")
+    step(1, "An emulated AWS (moto): S3, ELBv2, EC2, CloudWatch, IAM, SNS, SQS")
     cloud = Cloud(folder / "moto.log")
     gateway = function = None
     try:

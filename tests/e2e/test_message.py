@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 from jsonschema import Draft202012Validator
@@ -50,6 +51,26 @@ def test_a_keep_alive_race_is_found_with_the_idle_timeout(world: World) -> None:
     assert check_of(outcome, "keep-alive-exceeds-idle-timeout")["outcome"] == "fail"
     assert check_of(outcome, "security-group-allows-traffic")["outcome"] == "pass"
     assert diagnosis["why_healthy"]
+
+
+def test_what_cloudwatch_counted_decides(world: World) -> None:
+    """A failed handshake and a refused connection leave the same row."""
+    folder = ROOT / "tests/scenarios/tls-handshake-with-metrics"
+    world.cloud.load(folder / "snapshot")
+    event = incident.event("s3-blocked-port.json")
+    records = []
+    for path in sorted((folder / "logs").rglob("*.log.gz")):
+        text = gzip.decompress(path.read_bytes()).decode()
+        key = incident.put(world.cloud, str(path.relative_to(folder / "logs")), text)
+        records.append(incident.one_record(event, key))
+    outcome = world.invoke({"Records": records})
+    first = outcome.diagnosis["causes"][0]
+    assert (first["id"], first["confidence"]) == ("tls-handshake", "high"), outcome.story
+    email = " ".join(outcome.bodies["email"].split())
+    said = "CloudWatch counted 415 TLS negotiation errors and no connection errors."
+    assert said in email
+    assert check_of(outcome, "metrics-match-log")["outcome"] == "pass"
+    assert outcome.diagnosis["gaps"] == []
 
 
 def test_each_protocol_has_its_own_body(world: World) -> None:

@@ -7,6 +7,7 @@ use alb502::{
     diagnosis::{
         causes::{CAUSES, LAMBDA_REASONS},
         checks::CHECKS,
+        metrics::Metric,
     },
 };
 
@@ -78,6 +79,14 @@ fn the_readme_tables_are_true() {
             causes.push(format!("| {} | {} |", cause.id, cause.title));
         }
     }
+    let metrics: Vec<String> = Metric::ALL
+        .into_iter()
+        .map(|it| {
+            let group = if it.is_of_target_group() { "TargetGroup, " } else { "" };
+            format!("| {} | {} | {group}LoadBalancer |", it.name(), it.statistic())
+        })
+        .collect();
+    assert_same("metrics", &table("| metric |"), &metrics);
     assert_same("settings", &table("| setting |"), &settings);
     assert_same("checks", &table("| check |"), &checks);
     assert_same("causes", &table("| cause |"), &causes);

@@ -1,4 +1,4 @@
-//! ELBv2 and EC2 behind the SDK's HTTP connector: what no emulator shows (throttling, AccessDenied of
+//! ELBv2, EC2 and CloudWatch behind the SDK's HTTP connector: what no emulator shows (throttling, AccessDenied of
 //! one action, odd health states, silence), and who waited for whom.
 
 use std::{
@@ -15,7 +15,8 @@ use aws_smithy_runtime_api::{
     },
     http::StatusCode,
 };
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::{DateTime, body::SdkBody};
+use serde_json::{Value, json};
 
 use super::super::clients::Clients;
 
@@ -123,6 +124,9 @@ impl HttpConnector for FakeAws {
                 (name.to_owned(), value.into_owned())
             })
             .collect();
+        if let Some((_, action)) = request.uri().split_once("/operation/") {
+            return self.call_cbor(action.to_owned(), request.body().bytes().unwrap_or_default());
+        }
         let action = parameters.get("Action").cloned().unwrap_or_default();
         let is_ec2 = request.uri().contains("ec2");
         let page = ["Marker", "NextToken"]
@@ -160,5 +164,64 @@ impl HttpConnector for FakeAws {
             fake.end(round);
             Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body)))
         })
+    }
+}
+
+/// CloudWatch speaks CBOR: pages are written as JSON and put into that form.
+impl FakeAws {
+    fn call_cbor(&self, action: String, body: &[u8]) -> HttpConnectorFuture {
+        // Texts stand in CBOR as they are: enough to see what was asked for.
+        let asked = String::from_utf8_lossy(body).into_owned();
+        let page = if asked.contains("NextTokena2") { 2 } else { 1 };
+        let parameters = BTreeMap::from([("body".to_owned(), asked)]);
+        let (fake, latency) = (self.clone(), self.latency);
+        HttpConnectorFuture::new(async move {
+            let (round, answer) = fake.begin(&action, parameters);
+            tokio::time::sleep(latency).await;
+            let (status, body) = match answer {
+                Some(Answer::Pages(pages)) => (200, pages[page - 1].clone()),
+                Some(Answer::Error(status, code, message)) => {
+                    let kind = format!("com.amazonaws.cloudwatch#{code}");
+                    (status, json!({"__type": kind, "message": message}).to_string())
+                }
+                Some(Answer::Silence) => std::future::pending().await,
+                _ => panic!("no answer was prepared for {action}"),
+            };
+            fake.end(round);
+            let mut encoder = aws_smithy_cbor::Encoder::new(Vec::new());
+            encode(&mut encoder, &serde_json::from_str(&body).unwrap());
+            let body = SdkBody::from(encoder.into_writer());
+            let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), body);
+            response.headers_mut().insert("smithy-protocol", "rpc-v2-cbor");
+            Ok(response)
+        })
+    }
+}
+
+fn encode(encoder: &mut aws_smithy_cbor::Encoder, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            encoder.map(fields.len());
+            for (name, value) in fields {
+                encoder.str(name);
+                encode(encoder, value);
+            }
+        }
+        Value::Array(items) => {
+            encoder.array(items.len());
+            for item in items {
+                encode(encoder, item);
+            }
+        }
+        Value::Number(number) => {
+            encoder.double(number.as_f64().unwrap());
+        }
+        Value::String(text) => {
+            match text.parse::<jiff::Timestamp>() {
+                Ok(time) => encoder.timestamp(&DateTime::from_secs(time.as_second())),
+                Err(_) => encoder.str(text),
+            };
+        }
+        other => panic!("{other} is not used here"),
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration as gathered: what is asked, in which order, and what becomes of each trouble.
 
 mod fake_aws;
+mod metrics;
 mod shop;
 
 use std::{
@@ -72,12 +73,13 @@ fn everything_is_asked_in_three_rounds_and_a_fourth_for_prefix_lists() {
             "DescribeTags",
             "DescribeTargetGroupAttributes",
             "DescribeTargetGroups",
-            "DescribeTargetHealth"
+            "DescribeTargetHealth",
+            "GetMetricData"
         ]
     );
     assert_eq!(rounds(2), ["DescribeInstances", "DescribeNetworkInterfaces", "DescribeRules"]);
     assert_eq!(rounds(3), ["DescribeNetworkAcls", "DescribeSecurityGroups", "DescribeSubnets"]);
-    assert_eq!(aws.asked().len(), 13, "no call is made twice");
+    assert_eq!(aws.asked().len(), 14, "no call is made twice");
 
     aws.answer(
         "DescribeSecurityGroups",

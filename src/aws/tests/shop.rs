@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::fake_aws::{Answer, FakeAws};
-use crate::diagnosis::sample_case::{LOAD_BALANCER_ARN, TARGET_GROUP_ARN};
+use crate::diagnosis::{
+    metrics::{Metric, target_group_dimension},
+    sample_case::{LOAD_BALANCER_ARN, TARGET_GROUP_ARN},
+};
 
 fn page(text: &str) -> Answer {
     Answer::Pages(vec![text.to_owned()])
@@ -74,6 +79,27 @@ pub(super) fn security_group(id: &str, source: &str) -> String {
 
 pub(super) const FROM_LOAD_BALANCER: &str =
     "<groups><item><groupId>sg-0alb</groupId></item></groups>";
+
+/// What CloudWatch answers: two healthy targets, and besides these counts none. The incident of
+/// [`crate::diagnosis::sample_case`] begins at 12:00.
+pub(super) fn metrics(counts: &[(Metric, f64)]) -> Value {
+    let group = target_group_dimension(TARGET_GROUP_ARN);
+    let results = Metric::ALL.into_iter().map(|metric| {
+        let value = match metric {
+            Metric::HealthyHosts => Some(2.0),
+            Metric::UnhealthyHosts => Some(0.0),
+            _ => counts.iter().find(|(it, _)| *it == metric).map(|(_, value)| *value),
+        };
+        result(&metric.label(Some(group)).unwrap(), value, "Complete")
+    });
+    json!({ "MetricDataResults": results.collect::<Vec<_>>(), "Messages": [] })
+}
+
+pub(super) fn result(label: &str, value: Option<f64>, status: &str) -> Value {
+    let times: Vec<&str> = value.iter().map(|_| "2026-03-01T12:01:00Z").collect();
+    let values: Vec<f64> = value.into_iter().collect();
+    json!({"Id": "m0", "Label": label, "Timestamps": times, "Values": values, "StatusCode": status})
+}
 
 /// The shop with two instances, all well.
 pub(super) fn shop(latency: Duration) -> FakeAws {
@@ -188,6 +214,7 @@ pub(super) fn shop(latency: Duration) -> FakeAws {
              </networkAclSet>",
         ),
     );
+    aws.answer("GetMetricData", page(&metrics(&[]).to_string()));
     aws.answer(
         "GetManagedPrefixListEntries",
         page("<entrySet><item><cidr>10.0.1.0/24</cidr></item></entrySet>"),

@@ -7,8 +7,8 @@
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
-    diagnosis::{Case, Confidence, Fix, Statement},
-    numbers::{count, seconds},
+    diagnosis::{Case, Confidence, Fix, Statement, Unconnected, covers},
+    numbers::{count, plural, seconds},
 };
 
 pub(super) const CAUSE: Cause = Cause {
@@ -45,6 +45,51 @@ fn come_back(case: &Case<'_>, claimed: &Claimed<'_>) -> bool {
     })
 }
 
+/// What the rows and the protocol say, with what CloudWatch says where it is known.
+fn confidence(by_rows: Confidence, unconnected: Unconnected, rows: u64, https: bool) -> Confidence {
+    match unconnected {
+        Unconnected::Refused(errors) if errors.is_clear() && covers(errors.refused(), rows) => {
+            Confidence::High
+        }
+        // Two kinds of error, or too few: it is one of several.
+        Unconnected::Refused(_) if https => Confidence::Medium,
+        // No error at all is no refusal either, whatever the rows look like.
+        Unconnected::Neither(_) if by_rows == Confidence::High => Confidence::Medium,
+        _ => by_rows,
+    }
+}
+
+/// What speaks against a refusal where a failed handshake leaves the same row.
+fn against_tls(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement> {
+    let unconnected = case.unconnected();
+    if let Unconnected::Neither(errors) = unconnected {
+        return Some(Statement::new(format!(
+            "{} A target that closes a connection just as it stands can look like this.",
+            errors.sentence()
+        )));
+    }
+    let text = match (case.is_https_group(), unconnected) {
+        (Some(false), _) => return None,
+        (_, Unconnected::Refused(errors)) if 0 < errors.tls => format!(
+            "The {} are failed handshakes: rows cannot be told apart one by one, and the larger number \
+             has them all.",
+            plural(errors.tls, "TLS negotiation error")
+        ),
+        (_, Unconnected::Refused(_)) => return None,
+        (Some(true), _) => format!(
+            "The group speaks HTTPS: a failed TLS handshake looks the same in the log; {}",
+            case.would_decide()
+        ),
+        (None, _) if come_back(case, claimed) => return None,
+        (None, _) => format!(
+            "The protocol of the target group is not known; were it HTTPS, a failed TLS handshake would \
+             look the same; {}",
+            case.would_decide()
+        ),
+    };
+    Some(Statement::new(text))
+}
+
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let undocumented =
         claimed.rows_where(|row| row.error_reason.as_deref() == Some("CONNECTION_ERROR"));
@@ -58,7 +103,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         .fold((0, 0), |sum, it| (sum.0 + it.refused_pairs, sum.1 + it.refused_pairs_with_answers));
     // A process that is down answers nothing between two refusals.
     let sporadic = SPORADIC_PAIRS <= pairs && pairs < 2 * answered;
-    let confidence = match speaks_tls {
+    let by_rows = match speaks_tls {
         _ if 0 < undocumented => Confidence::Medium,
         Some(true) if words::served_in_span(case, claimed) == 0 => Confidence::Low,
         _ if sporadic => Confidence::Medium,
@@ -70,7 +115,13 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         None if words::served_in_span(case, claimed) == 0 => Confidence::Low,
         _ => Confidence::Medium,
     };
-    let mut said = Explanation::new(confidence);
+    let unconnected = case.unconnected();
+    let mut said = Explanation::new(confidence(
+        by_rows,
+        unconnected,
+        claimed.count,
+        speaks_tls != Some(false),
+    ));
     if 0 < undocumented {
         said.evidence.push(Statement::counted(
             undocumented,
@@ -84,6 +135,9 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             claimed,
             "the connection to the target was never established (-1 -1 -1).",
         ));
+    }
+    if let Unconnected::Refused(errors) = unconnected {
+        said.evidence.push(Statement::new(errors.sentence()));
     }
     if let Some(median) = claimed.median(|row| row.elapsed) {
         said.evidence.push(Statement::counted(
@@ -122,17 +176,9 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             ),
         ));
     }
-    match speaks_tls {
-        Some(true) => said.against.push(Statement::new(
-            "The group speaks HTTPS: a failed TLS handshake looks the same in the log; \
-             TargetTLSNegotiationErrorCount in CloudWatch would decide.",
-        )),
-        Some(false) => {}
-        None if come_back(case, claimed) => {}
-        None => said.against.push(Statement::new(
-            "The protocol of the target group is not known; were it HTTPS, a failed TLS handshake \
-             would look the same.",
-        )),
+    said.against.extend(against_tls(case, claimed));
+    if let Unconnected::Refused(errors) = unconnected {
+        said.against.extend(words::fewer_than_rows(errors.refused(), claimed));
     }
     if quick < timed {
         said.against.push(Statement::counted(

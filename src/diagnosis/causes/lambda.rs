@@ -232,6 +232,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     };
     said.title = Some(reason.title.to_owned());
     said.evidence.push(words::of_failures(claimed, &format!("error_reason is {}.", reason.code)));
+    said.evidence.extend(case.lambda_errors());
     let paths = claimed.paths();
     let all = case.evidence.paths.iter().filter(|path| 0 < path.requests).count();
     if !paths.is_empty() {

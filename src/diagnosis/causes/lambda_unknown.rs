@@ -32,6 +32,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     } else {
         "No row of this target group names a target, as with a Lambda function."
     }));
+    said.evidence.extend(case.lambda_errors());
     said.against.push(Statement::new(
         "A failing Lambda target usually leaves an error_reason; which failure this is, the rows do \
          not say.",

@@ -31,6 +31,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         claimed,
         "target_status_code is 502 as well, so the answer came from the target.",
     ));
+    match case.target_5xx() {
+        Some(Ok(counted)) => said.evidence.push(counted),
+        Some(Err(none)) => said.against.push(none),
+        None => {}
+    }
     said.evidence.extend(words::spread(case, claimed));
     if let Some(median) = claimed.median(FailureRow::target_seconds) {
         let meaning = if median < 0.1 {

@@ -6,6 +6,7 @@ use crate::{
     diagnosis::{
         Case, Fix, Statement,
         command::{Command, Piece, Value},
+        covers,
     },
     neutralize,
     numbers::{count, percent, plural},
@@ -19,6 +20,20 @@ pub(super) fn of_failures(claimed: &Claimed<'_>, what: &str) -> Statement {
         format!("{} of {}: {what}", count(claimed.count), plural(claimed.of, "failure"))
     };
     Statement::counted(claimed.count, claimed.of, text)
+}
+
+/// Said when CloudWatch counted clearly fewer errors than there are rows.
+pub(super) fn fewer_than_rows(counted: u64, claimed: &Claimed<'_>) -> Option<Statement> {
+    (!covers(counted, claimed.count)).then(|| {
+        Statement::counted(
+            counted,
+            claimed.count,
+            format!(
+                "CloudWatch counted fewer than the {} rows: another cause may be among them.",
+                count(claimed.count)
+            ),
+        )
+    })
 }
 
 /// How the rows lie over targets and paths.

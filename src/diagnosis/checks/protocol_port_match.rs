@@ -13,7 +13,7 @@ use super::{Check, Finding, Outcome};
 use crate::{
     detection::Signature,
     diagnosis::{
-        Case, Fact,
+        Case, Fact, Unconnected,
         command::{Command, Value},
         facts::TargetGroup,
         network::listed,
@@ -131,7 +131,9 @@ fn suspicions(
     // "Nearly all": a few rows of a deployment in between do not change the picture.
     let nearly_all = |count: u64| alone && failures * 9 <= count * 10;
     let closed = nearly_all(case.closed());
-    let refused = nearly_all(case.count(Signature::NotConnected));
+    // CloudWatch may know that no handshake failed.
+    let refused = nearly_all(case.count(Signature::NotConnected))
+        && !matches!(case.unconnected(), Unconnected::Refused(_) | Unconnected::Neither(_));
     let unusual = |list: &[u16]| ports.iter().copied().find(|port| list.contains(port));
     let mut found = Vec::new();
     if protocol == "HTTP"
@@ -203,7 +205,7 @@ fn replacement(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::sample_case::SampleCase;
+    use crate::diagnosis::{metrics::Metric, sample_case::SampleCase};
 
     fn on_port(port: u16, protocol: &str) -> SampleCase {
         let mut sample = SampleCase::healthy();
@@ -234,6 +236,11 @@ mod tests {
         sample.without_success();
         sample.fail(Signature::NotConnected, 60);
         assert_eq!(run(&sample.case()).outcome, Outcome::Fail);
+        sample.count(&[(Metric::TlsErrors, 60)]);
+        assert_eq!(run(&sample.case()).outcome, Outcome::Fail);
+        // The same rows, and CloudWatch counted no handshake: nothing listens.
+        sample.count(&[(Metric::ConnectionErrors, 60)]);
+        assert_ne!(run(&sample.case()).outcome, Outcome::Fail);
     }
 
     #[test]

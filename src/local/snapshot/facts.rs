@@ -52,6 +52,7 @@ impl Snapshot {
             },
             subnets: self.subnets.fact(&SUBNETS),
             network_acls: self.network_acls.fact(&NETWORK_ACLS),
+            metrics: self.metrics(load_balancer_id, target_group_arn, target_group.known(), window),
             prefix_lists: self.prefix_lists.clone(),
             other_gaps: self.staleness(window).into_iter().collect(),
             load_balancer,
@@ -234,17 +235,20 @@ impl Snapshot {
                 LOAD_BALANCER_ATTRIBUTES.gap(format!("no file of the snapshot describes {id}")),
             );
         }
-        let name = id.split('/').nth(1).unwrap_or(id);
-        let mine: BTreeSet<&str> =
-            self.load_balancers.items.iter().map(|one| one.load_balancer_arn.as_str()).collect();
-        let alone = mine.len() == 1 && mine.iter().all(|arn| is_named(arn, id));
         attributes(pick(
             &self.load_balancer_attributes,
-            name,
-            alone,
+            load_balancer_name(id),
+            self.is_alone(id),
             &LOAD_BALANCER_ATTRIBUTES,
             "load balancer",
         ))
+    }
+
+    /// Whether the snapshot describes this load balancer and no other.
+    pub(super) fn is_alone(&self, id: &str) -> bool {
+        let described: BTreeSet<&str> =
+            self.load_balancers.items.iter().map(|one| one.load_balancer_arn.as_str()).collect();
+        described.len() == 1 && described.iter().all(|arn| is_named(arn, id))
     }
 
     /// Each load balancer that took a request has a listener, so an empty list is a missing file.
@@ -412,6 +416,11 @@ fn attributes(found: Result<&Vec<KeyValue>, Gap>) -> Fact<BTreeMap<String, Strin
 
 fn map(pairs: Vec<KeyValue>) -> BTreeMap<String, String> {
     pairs.into_iter().map(|pair| (pair.key, pair.value)).collect()
+}
+
+/// `name` in `app/name/id`: what files are called by.
+pub(super) fn load_balancer_name(id: &str) -> &str {
+    id.split('/').nth(1).unwrap_or(id)
 }
 
 /// `app/name/id` in an ARN of a load balancer.

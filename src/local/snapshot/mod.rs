@@ -5,6 +5,7 @@
 //! and so is one that cannot be read: half of a list is not the list.
 
 mod facts;
+mod metrics;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,7 @@ use crate::{
             Instance, Listener, LoadBalancer, NetworkAcl, NetworkInterface, Rule, SecurityGroup,
             Subnet, TargetGroup, TargetHealthDescription,
         },
+        metrics::MetricDataResult,
     },
 };
 
@@ -72,6 +74,7 @@ sources! {
     INSTANCES: "instances", "describe-instances", "ec2:DescribeInstances";
     SUBNETS: "subnets", "describe-subnets", "ec2:DescribeSubnets";
     NETWORK_ACLS: "network ACLs", "describe-network-acls", "ec2:DescribeNetworkAcls";
+    METRICS: "metrics", "get-metric-data", "cloudwatch:GetMetricData";
     PREFIX_LIST: "entries of a prefix list", "get-managed-prefix-list-entries",
         "ec2:GetManagedPrefixListEntries";
 }
@@ -188,6 +191,7 @@ pub struct Snapshot {
     subnets: Pile<Subnet>,
     network_acls: Pile<NetworkAcl>,
     prefix_lists: BTreeMap<String, Vec<String>>,
+    metrics: Vec<Named<Vec<MetricDataResult>>>,
 }
 
 /// Why a snapshot could not be read at all.
@@ -346,8 +350,9 @@ impl Snapshot {
                     TARGET_GROUP_ATTRIBUTES.file(Some("<target group>"))
                 ));
             }
-        } else if object.contains_key("MetricDataResults") {
-            // Known, and read by no check yet.
+        } else if let Some(value) = object.remove("MetricDataResults") {
+            let content = read(&mut self.warnings, name, value);
+            self.metrics.push(Named { name: named(&METRICS), content });
         } else {
             self.warnings.push(format!("{name}: not an answer of AWS that alb502 knows; not used"));
             self.damage(name);
@@ -404,6 +409,9 @@ impl Snapshot {
             }
             stem if stem == TARGET_GROUP_ATTRIBUTES.stem => {
                 self.target_group_attributes.push(Named { name: part, content: None });
+            }
+            stem if stem == METRICS.stem => {
+                self.metrics.push(Named { name: part, content: None });
             }
             // A prefix list that is not there cannot be expanded, and the checks say so.
             _ => {}

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::diagnosis::metrics::Metric;
 
 const ID: &str = "app/shop/50dc6c495c0c9188";
 const LB: &str =
@@ -14,6 +15,23 @@ const LISTENER: &str =
 const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/0a/0b";
 /// 2026-03-01T12:00:00Z to 12:05.
 const WINDOW: Window = Window { start: 1_772_366_400_000_000, end: 1_772_366_700_000_000 };
+
+const GROUP: &str = " targetgroup/shop-web/73e2d6bc24d8a067";
+
+/// What `aws cloudwatch get-metric-data` prints: these counts at 12:01, and every other metric without
+/// a value.
+fn metrics(counts: &[(&str, &str, f64)]) -> Value {
+    let all = Metric::ALL.into_iter().enumerate().map(|(index, metric)| {
+        let own = counts.iter().find(|(name, ..)| *name == metric.name());
+        let group = if metric.is_of_target_group() { GROUP } else { "" };
+        let times = own.map_or(vec![], |_| vec!["2026-03-01T12:01:00+00:00"]);
+        let values: Vec<f64> = own.iter().map(|(_, _, value)| *value).collect();
+        let label = format!("{}{}", metric.name(), own.map_or(group, |(_, group, _)| group));
+        json!({"Id": format!("m{index}"), "Label": label, "Timestamps": times, "Values": values,
+            "StatusCode": "Complete"})
+    });
+    json!({"MetricDataResults": all.collect::<Vec<_>>(), "Messages": []})
+}
 
 type Files = BTreeMap<String, Value>;
 
@@ -72,7 +90,13 @@ fn files() -> Files {
             "get-managed-prefix-list-entries.pl-0a.json",
             json!({"Entries": [{"Cidr": "10.0.0.0/8", "Description": "all"}]}),
         ),
-        ("get-metric-data.json", json!({"MetricDataResults": []})),
+        (
+            "get-metric-data.json",
+            metrics(&[
+                ("TargetTLSNegotiationErrorCount", GROUP, 12.0),
+                ("HTTPCode_ELB_502_Count", "", 12.0),
+            ]),
+        ),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
@@ -135,6 +159,7 @@ fn every_missing_file_is_a_gap_that_names_it_and_the_permission() {
         ("describe-instances.json", "instances", "ec2:DescribeInstances"),
         ("describe-subnets.json", "subnets", "ec2:DescribeSubnets"),
         ("describe-network-acls.json", "network ACLs", "ec2:DescribeNetworkAcls"),
+        ("get-metric-data.json", "metrics", "cloudwatch:GetMetricData"),
     ] {
         let mut files = files();
         files.remove(file).unwrap();
@@ -375,4 +400,61 @@ fn a_folder_that_is_not_there_is_an_error_that_says_what_belongs_there() {
     let error = Snapshot::load(Path::new("no/such/folder")).unwrap_err().to_string();
     assert!(error.starts_with("no/such/folder: "), "{error}");
     assert!(error.contains("describe-load-balancers.json"), "{error}");
+}
+
+fn sum(facts: &Facts, metric: Metric) -> Option<u64> {
+    facts.metrics.known()?.sum(metric)
+}
+
+#[test]
+fn metrics_of_several_files_are_merged() {
+    let mut files = files();
+    let other = metrics(&[("TargetConnectionErrorCount", " targetgroup/shop-api/1", 99.0)]);
+    files.insert("get-metric-data.b.json".to_owned(), other.clone());
+    files.insert("get-metric-data.shop.json".to_owned(), other);
+    let facts = facts(&files);
+    assert_eq!(sum(&facts, Metric::TlsErrors), Some(12));
+    assert_eq!(sum(&facts, Metric::ConnectionErrors), Some(0), "of another target group");
+    assert_eq!(facts.gaps(), []);
+}
+
+#[test]
+fn a_metric_of_the_load_balancer_is_taken_from_its_own_file() {
+    let mut files = files();
+    let name = "get-metric-data.json".to_owned();
+    files.insert(name.clone(), metrics(&[("HTTPCode_ELB_502_Count", "", 40.0)]));
+    assert_eq!(sum(&facts(&files), Metric::Elb502), Some(40));
+    // The label does not say of which of two it is.
+    files.insert(
+        "describe-load-balancers.b.json".to_owned(),
+        json!({"LoadBalancers": [{"LoadBalancerArn": LB.replace("shop", "blog")}]}),
+    );
+    let gap = facts(&files).metrics.gap().unwrap().clone();
+    assert!(gap.reason.contains("no value of this load balancer"), "{gap:?}");
+    let content = files.remove(&name).unwrap();
+    files.insert("get-metric-data.blog.json".to_owned(), content.clone());
+    assert!(facts(&files).metrics.gap().unwrap().reason.contains("no file get-metric-data.json"));
+    files.insert("get-metric-data.shop.json".to_owned(), content);
+    assert_eq!(sum(&facts(&files), Metric::Elb502), Some(40));
+}
+
+#[test]
+fn metrics_that_are_damaged_or_of_another_time_are_a_gap() {
+    let parsed_with = |name: &str, content: &[u8]| {
+        let mut files: Vec<(String, Vec<u8>)> =
+            files().into_iter().map(|(name, value)| (name, value.to_string().into())).collect();
+        files.push((name.to_owned(), content.to_vec()));
+        Snapshot::parse(files).facts(ID, Some(TG), WINDOW).metrics.gap().unwrap().reason.clone()
+    };
+    for content in [&b"{"[..], b"{\"MetricDataResults\": 7}", b"[]"] {
+        assert_eq!(
+            parsed_with("get-metric-data.shop.json", content),
+            "get-metric-data.shop.json in the snapshot cannot be read"
+        );
+    }
+    let mut files = files();
+    let text = files["get-metric-data.json"].to_string().replace("T12:01", "T12:05");
+    files.insert("get-metric-data.json".to_owned(), serde_json::from_str(&text).unwrap());
+    let facts = facts(&files);
+    assert!(facts.metrics.gap().unwrap().reason.contains("no value"), "{:?}", facts.metrics);
 }

@@ -211,8 +211,7 @@ fn quiet(totals: &Counts, reading: &Reading, read_all: bool, thresholds: &Thresh
     }
     let mut said = format!(
         "No incident{}: {} of {} failed ({}).\nNo target group has {} failures and {} % of its requests \
-         within five minutes,\nor {} failures and {} per million of its requests within a day that \
-         show a cause.\n",
+         within five minutes,\nor {} failures and {} per million within a day that show a cause.\n",
         if read_all { "" } else { " in what could be read" },
         count(totals.failures),
         plural(totals.requests, "request"),

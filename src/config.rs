@@ -39,6 +39,21 @@ pub const SETTINGS: &[Setting] = &[
                   busy services where one percent is far too late.",
     },
     Setting {
+        variable: "ALB502_TRICKLE_ERRORS",
+        default: "5",
+        allowed: "a whole number from 1 to 1000000",
+        meaning: "Below a spike: failures of a target group in 24 hours that are needed at least. Fewer \
+                  than five cannot be told from chance.",
+    },
+    Setting {
+        variable: "ALB502_TRICKLE_PER_MILLION",
+        default: "20",
+        allowed: "a number from 0.001 to 1000000",
+        meaning: "And failures per million requests of the target group in these 24 hours. The classic \
+                  keep-alive leak is one in 20,000, which is 50 per million; one stray 502 in 100,000, \
+                  which is 10, stays quiet.",
+    },
+    Setting {
         variable: "ALB502_INCLUDE_IDLE_TIMEOUT_504",
         default: "false",
         allowed: "true or false",
@@ -106,6 +121,12 @@ impl Config {
                 })?,
                 surge_factor: parsed(value("ALB502_SURGE_FACTOR"), |it: &f64| {
                     (2.0..=1000.0).contains(it)
+                })?,
+                trickle_errors: parsed(value("ALB502_TRICKLE_ERRORS"), |it: &u64| {
+                    (1..=1_000_000).contains(it)
+                })?,
+                trickle_per_million: parsed(value("ALB502_TRICKLE_PER_MILLION"), |it: &f64| {
+                    (0.001..=1_000_000.0).contains(it)
                 })?,
                 include_idle_timeout_504: parsed(
                     value("ALB502_INCLUDE_IDLE_TIMEOUT_504"),
@@ -183,6 +204,8 @@ mod tests {
             ("ALB502_RATE_PERCENT", "NaN"),
             ("ALB502_RATE_PERCENT", "101"),
             ("ALB502_SURGE_FACTOR", "1"),
+            ("ALB502_TRICKLE_ERRORS", "0"),
+            ("ALB502_TRICKLE_PER_MILLION", "0"),
             ("ALB502_INCLUDE_IDLE_TIMEOUT_504", "yes"),
             ("ALB502_HTTPS_BODY", "html"),
         ] {
@@ -195,7 +218,7 @@ mod tests {
 
     #[test]
     fn names_follow_from_the_variable() {
-        let setting = SETTINGS[3];
+        let setting = SETTINGS[5];
         assert_eq!(setting.flag(), "--include-idle-timeout-504");
         assert_eq!(setting.parameter(), "IncludeIdleTimeout504");
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     access_log::{ObjectKey, ObjectKind, ReadOutcome, Reader},
     config::Config,
-    detection::{Detector, Evidence},
+    detection::{Detector, Evidence, Kind},
     diagnosis::{ObjectReport, Reading, diagnose},
     event::{self, Event, LogObject},
     notification,
@@ -144,7 +144,7 @@ pub async fn handle(
         if let Err(error) = say(&evidence, &reading, config, configuration, notifier).await {
             failures.push((FailureKind::MessageNotPublished, error));
         } else {
-            summary.published += u64::from(0 < evidence.counts.failures);
+            summary.published += u64::from(is_published(&evidence));
         }
     }
     if failures.is_empty() { Ok(summary) } else { Err(HandlerError { failures }) }
@@ -211,6 +211,12 @@ async fn read(
     ObjectReport::of(name, key, &report, error)
 }
 
+/// A rule that answers 502 on purpose is no incident. A trickle would be said again with every object:
+/// once a day needs a memory, which is not there yet.
+fn is_published(evidence: &Evidence) -> bool {
+    0 < evidence.counts.failures && evidence.kind == Kind::Spike
+}
+
 async fn say(
     evidence: &Evidence,
     reading: &Reading,
@@ -218,12 +224,18 @@ async fn say(
     configuration: &impl Configuration,
     notifier: &impl Notifier,
 ) -> Result<(), String> {
-    if evidence.counts.failures == 0 {
-        // A rule that answers 502 on purpose is no incident.
+    if !is_published(evidence) {
         tracing::info!(
             load_balancer = &*evidence.load_balancer,
-            count = evidence.counts.intentional_502,
-            "502 answered on purpose"
+            target_group = evidence.target_group_arn.as_deref(),
+            failures = evidence.counts.failures,
+            requests = evidence.counts.requests,
+            on_purpose = evidence.counts.intentional_502,
+            "{}",
+            match evidence.kind {
+                Kind::Trickle => "trickle not published",
+                Kind::Spike => "502 answered on purpose",
+            }
         );
         return Ok(());
     }

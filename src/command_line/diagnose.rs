@@ -13,7 +13,7 @@ use super::{COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, progr
 use crate::{
     access_log::{ObjectKey, Reader},
     detection::{Counts, Detector, Evidence, Thresholds},
-    diagnosis::{Diagnosis, Facts, ObjectReport, Reading, diagnose},
+    diagnosis::{Diagnosis, Facts, ObjectReport, Reading, diagnose, is_told},
     local::{files, snapshot::Snapshot},
     notification::text,
     numbers::{count, percent, plural},
@@ -103,6 +103,7 @@ pub(super) fn run(
         .iter()
         .zip(&facts)
         .map(|(evidence, facts)| diagnose(evidence, facts, &reading))
+        .filter(is_told)
         .collect();
 
     let mut output = io::stdout().lock();
@@ -210,13 +211,15 @@ fn quiet(totals: &Counts, reading: &Reading, read_all: bool, thresholds: &Thresh
     }
     let mut said = format!(
         "No incident{}: {} of {} failed ({}).\nNo target group has {} failures and {} % of its requests \
-         within five minutes.\n",
+         within five minutes,\nor {} failures and {} per million within a day that show a cause.\n",
         if read_all { "" } else { " in what could be read" },
         count(totals.failures),
         plural(totals.requests, "request"),
         percent(totals.rate()),
         thresholds.min_errors,
-        thresholds.rate_percent
+        thresholds.rate_percent,
+        thresholds.trickle_errors,
+        thresholds.trickle_per_million
     );
     let split = [
         (totals.elb_502, "502 by the load balancer"),

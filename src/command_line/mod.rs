@@ -62,6 +62,13 @@ struct SettingFlags {
     /// Or this many times the rate of the hour before [ALB502_SURGE_FACTOR] [default: 10]
     #[arg(long, value_name = "FACTOR")]
     surge_factor: Option<String>,
+    /// Below a spike, failures of a target group in 24 hours that are needed at least
+    /// [ALB502_TRICKLE_ERRORS] [default: 5]
+    #[arg(long, value_name = "NUMBER")]
+    trickle_errors: Option<String>,
+    /// And failures per million requests in these 24 hours [ALB502_TRICKLE_PER_MILLION] [default: 20]
+    #[arg(long, value_name = "NUMBER")]
+    trickle_per_million: Option<String>,
     /// Count the 504 after the idle timeout [ALB502_INCLUDE_IDLE_TIMEOUT_504] [default: true for
     /// diagnose, false for invoke]
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -83,6 +90,8 @@ impl SettingFlags {
                 "ALB502_MIN_ERRORS" => &self.min_errors,
                 "ALB502_RATE_PERCENT" => &self.rate_percent,
                 "ALB502_SURGE_FACTOR" => &self.surge_factor,
+                "ALB502_TRICKLE_ERRORS" => &self.trickle_errors,
+                "ALB502_TRICKLE_PER_MILLION" => &self.trickle_per_million,
                 "ALB502_INCLUDE_IDLE_TIMEOUT_504" => &self.include_idle_timeout_504,
                 "ALB502_HTTPS_BODY" => &self.https_body,
                 _ => &None,

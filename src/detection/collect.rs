@@ -17,6 +17,7 @@ use super::{
     signature::Signature,
     spikes::WindowRange,
     thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
+    trickles,
 };
 
 /// Whose rows they are.
@@ -28,19 +29,23 @@ pub(super) struct Identity {
     pub(super) target_group_arn: Option<Arc<str>>,
 }
 
-/// Adds up the windows `range` (both ends included) and an hour on either side.
+/// Adds up the windows `range` (both ends included) and an hour on either side, without those that
+/// belong to the `spikes`: for a spike itself there are none.
 pub(super) fn evidence(
     detector: &Detector,
     group: &Group,
     identity: &Identity,
     range: WindowRange,
     kind: Kind,
+    spikes: &[WindowRange],
 ) -> Evidence {
     let (first, last) = range;
     let around = first.saturating_sub(WINDOWS_PER_HOUR)..=last.saturating_add(WINDOWS_PER_HOUR);
     let mut sums = Sums::default();
     for (&window, cell) in group.windows.range(around.clone()) {
-        sums.add(cell, (first..=last).contains(&window));
+        if !trickles::belongs_to(spikes, window) {
+            sums.add(cell, (first..=last).contains(&window));
+        }
     }
     let mut failures = sums.failures;
     // Rows on purpose are evidence only where nothing else failed.

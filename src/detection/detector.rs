@@ -15,6 +15,7 @@ use super::{
     signature::Signature,
     spikes,
     thresholds::{Thresholds, WINDOW_MICROS},
+    trickles,
 };
 use crate::access_log::{Entry, Field, ObjectKey, parse::endpoint};
 
@@ -245,8 +246,8 @@ impl Detector {
         totals
     }
 
-    /// The incidents in the rows so far, ordered by load balancer, target group and time; 502s on
-    /// purpose come last.
+    /// The incidents in the rows so far, ordered by load balancer, target group and time; trickles come
+    /// after the spikes, and 502s on purpose last.
     pub fn incidents(&self) -> Vec<Evidence> {
         let mut incidents = Vec::new();
         for (key, group) in &self.groups {
@@ -271,8 +272,12 @@ impl Detector {
             };
             let real = tallies(|cell| cell.counts.failures, |cell| cell.counts.requests);
             let mut ranges = spikes::find(&real, &self.thresholds);
-            let found_real = !ranges.is_empty();
-            if !found_real {
+            let leaks = trickles::find(&real, &ranges, &self.thresholds);
+            for &range in &leaks {
+                let trickle = Kind::Trickle;
+                incidents.push(collect::evidence(self, group, &identity, range, trickle, &ranges));
+            }
+            if ranges.is_empty() && leaks.is_empty() {
                 let intentional = tallies(
                     |cell| cell.counts.intentional_502,
                     |cell| cell.counts.requests + cell.counts.intentional_502,
@@ -280,14 +285,15 @@ impl Detector {
                 ranges = spikes::find(&intentional, &self.thresholds);
             }
             for range in ranges {
-                incidents.push(collect::evidence(self, group, &identity, range, Kind::Spike));
+                incidents.push(collect::evidence(self, group, &identity, range, Kind::Spike, &[]));
             }
         }
         // What nobody wanted comes before what a rule answers on purpose.
         incidents.sort_by(|a, b| {
             let key = |it: &Evidence| {
                 let on_purpose = it.counts.failures == 0;
-                (on_purpose, it.load_balancer.clone(), it.target_group_arn.clone(), it.window)
+                let whose = (it.load_balancer.clone(), it.target_group_arn.clone());
+                (on_purpose, it.kind, whose, it.window)
             };
             key(a).cmp(&key(b))
         });

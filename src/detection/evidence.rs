@@ -27,7 +27,7 @@ impl Window {
 pub enum Kind {
     /// Failures crossed a threshold within five-minute windows.
     Spike,
-    /// A few failures an hour, all day long.
+    /// Too thin for a spike, but it does not stop: a few failures an hour, or a day.
     Trickle,
 }
 
@@ -97,7 +97,8 @@ pub struct Evidence {
     pub region: Option<Arc<str>>,
     /// `None` for rows that were never forwarded to a target group.
     pub target_group_arn: Option<Arc<str>>,
-    /// From the first to the last window of the incident.
+    /// From the first to the last window of the incident. Spikes within a trickle are left out of its
+    /// numbers.
     pub window: Window,
     /// From the first to the last row at hand of this target group, at most an hour on either side.
     pub span: Window,

@@ -1,8 +1,8 @@
 //! Entries → windows and evidence → incidents.
 //!
-//! Rows are counted per load balancer and target group in five-minute windows by their own time. An
-//! incident is a run of windows that crosses a threshold; its evidence is what the rows in it say,
-//! beside the healthy rows around it.
+//! Rows are counted per load balancer and target group in five-minute windows by their own time. A
+//! spike is a run of windows that crosses a threshold, a trickle a stretch of up to a day with a few
+//! failures an hour; the evidence is what the rows in it say, beside the healthy rows around it.
 
 pub mod detector;
 pub mod evidence;
@@ -15,6 +15,7 @@ mod folded_path;
 mod names;
 mod pauses;
 mod spikes;
+mod trickles;
 
 pub use detector::{Detector, SourceId};
 pub use evidence::{Counts, Evidence, FailureRow, Kind, Window};

@@ -11,6 +11,12 @@ pub struct Thresholds {
     /// Or this many times the rate of the preceding hour. Ten: an order of magnitude is a change, not
     /// a wave.
     pub surge_factor: f64,
+    /// Below a spike: at least this many failures in 24 hours. Five: fewer are told apart from chance
+    /// by no rate.
+    pub trickle_errors: u64,
+    /// And at least this many of a million requests. Twenty: the classic keep-alive leak is one in
+    /// 20,000, which is 50 of a million; one stray 502 in 100,000, which is 10, stays quiet.
+    pub trickle_per_million: f64,
     /// Whether the 504 after the idle timeout counts as a failure. Off for the Lambda function: a slow
     /// target is another alarm's work.
     pub include_idle_timeout_504: bool,
@@ -22,6 +28,8 @@ impl Default for Thresholds {
             min_errors: 5,
             rate_percent: 1.0,
             surge_factor: 10.0,
+            trickle_errors: 5,
+            trickle_per_million: 20.0,
             include_idle_timeout_504: false,
         }
     }
@@ -44,3 +52,11 @@ pub const MAX_JOINED_NEIGHBOURS: i64 = 3;
 
 /// Spikes closer than this many quiet windows are one incident.
 pub const QUIET_WINDOWS: i64 = 3;
+
+/// The longest stretch that is counted for a trickle: 24 hours, so that the hours of a day with and
+/// without traffic weigh the same wherever the log begins.
+pub const TRICKLE_WINDOWS: i64 = 24 * WINDOWS_PER_HOUR;
+
+/// A trickle fails in at least this many different windows. Three: what is over within ten minutes was
+/// a moment, and no leak.
+pub const TRICKLE_MIN_WINDOWS: usize = 3;

@@ -14,6 +14,7 @@ pub mod patterns;
 #[cfg(test)]
 pub(crate) mod sample_case;
 pub mod server_defaults;
+pub mod trickle;
 mod witness;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use serde::Serialize;
 pub use case::TargetState;
 pub use facts::{Fact, Facts, Gap};
 pub use patterns::Patterns;
+pub use trickle::is_told;
 pub use witness::{Errors, Unconnected, covers};
 
 pub use crate::detection::Kind;
@@ -534,11 +536,20 @@ fn summary(
     if counts.failures == 0 {
         return format!("{who}: {what} {} answers, no failure.", count(counts.intentional_502));
     }
+    let rate = match case.evidence.kind {
+        Kind::Spike => format!("({})", percent(counts.rate())),
+        Kind::Trickle => {
+            let window = case.evidence.window;
+            let seconds = (window.end - window.start) as f64 / 1e6;
+            let rate = trickle::per_million(counts.rate());
+            let rate = rate.unwrap_or_else(|| percent(counts.rate()));
+            format!("({rate}) {}", trickle::pace(counts.failures, seconds))
+        }
+    };
     format!(
-        "{who}: {what} {} of {} requests failed ({}).",
+        "{who}: {what} {} of {} requests failed {rate}.",
         count(counts.failures),
         count(counts.requests),
-        percent(counts.rate())
     )
 }
 

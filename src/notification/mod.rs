@@ -121,6 +121,6 @@ fn attributes(diagnosis: &Diagnosis) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod whole_messages;

@@ -11,7 +11,7 @@ use crate::diagnosis::{
 const HOSTILE: &str =
     "/\u{1b}[31m<!channel> @here http://evil.test *b* `c` [x](javascript:y)\r\n:smile:";
 
-pub(super) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
+pub(crate) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
     let statement = Statement::counted(40, 41, words);
     let time = jiff::Timestamp::UNIX_EPOCH;
     Diagnosis {

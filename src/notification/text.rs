@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::wrap::{command, wrap};
 use crate::{
     diagnosis::{
-        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, MAX_OBJECTS, Phase, RankedCause,
-        Sample, Severity, Statement,
+        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS, Phase,
+        RankedCause, Sample, Severity, Statement,
     },
     neutralize,
     numbers::{count, percent, plural},
@@ -85,7 +85,11 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
         Phase::Ongoing => ", ongoing",
         Phase::Resolved => ", resolved",
     };
-    wrap("Severity       ", &format!("{severity}{phase}"), out);
+    let kind = match diagnosis.kind {
+        Kind::Spike => "",
+        Kind::Trickle => ", a trickle",
+    };
+    wrap("Severity       ", &format!("{severity}{kind}{phase}"), out);
     if let Some(partial) = diagnosis.partial() {
         wrap("Partial        ", &partial, out);
     }

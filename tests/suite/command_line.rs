@@ -165,6 +165,34 @@ fn a_setting_comes_from_flag_then_environment_then_default() {
 }
 
 #[test]
+fn what_stays_below_the_threshold_is_told_as_a_trickle() {
+    let day: String = (0..9)
+        .map(|hour| {
+            let made = log(120).replace("-1 -1 -1 502 -", "0.001 0.018 0.000 502 502");
+            let answered = made.replace("502 502", "200 200");
+            // One failure an hour.
+            let (first, rest) = (made.lines().take(2), answered.lines().skip(2));
+            first
+                .chain(rest)
+                .fold(String::new(), |rows, row| rows + row + "\n")
+                .replace("2026-11-20T12:", &format!("2026-11-20T{:02}:", 10 + hour))
+        })
+        .collect();
+    let (_folder, path) = folder_with(KEY, day);
+    let output = alb502(&["diagnose", text(&path), "--fail-on-incident"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let said = stdout(&output).replace('\n', " ");
+    assert!(said.contains(" in 8 hours, about 1 an hour. "), "{said}");
+    assert!(said.contains("Severity       info, a trickle"), "{said}");
+    for raised in [["--trickle-errors", "10"], ["--trickle-per-million", "9000"]] {
+        let output = alb502(&[&["diagnose", text(&path)], &raised[..]].concat());
+        let said = stdout(&output);
+        assert!(said.starts_with("No incident: 9 of 1,080 requests failed"), "{said}");
+        assert!(said.contains(&format!("{} ", raised[1])), "{said}");
+    }
+}
+
+#[test]
 fn parse_prints_entries_and_names_bad_lines() {
     let (_folder, path) = folder_with("x.log", format!("{}oops\n", log(2)));
     let output = alb502(&["parse", text(&path)]);

@@ -182,6 +182,23 @@ fn a_rule_that_answers_on_purpose_is_no_message() {
 }
 
 #[test]
+fn a_trickle_is_no_message_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    // One failure beside 120 answers in each of eight windows.
+    let hour: String = (0..8)
+        .map(|window| {
+            let minute = format!("T12:{:02}:", window * 5 + 1);
+            (rows(ANSWERED, 120) + &rows(REFUSED, 1)).replace("T12:01:", &minute)
+        })
+        .collect();
+    put(folder.path(), &key(1, "a"), &gzip(&hour));
+    let published = Published::default();
+    let done = run(folder.path(), &event(&[&key(1, "a")]), &published).unwrap();
+    assert_eq!((done.entries, done.published), (968, 0));
+    assert_eq!(published.messages.into_inner().len(), 0);
+}
+
+#[test]
 fn a_key_does_not_lead_out_of_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), "x").unwrap();

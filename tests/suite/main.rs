@@ -17,3 +17,4 @@ mod permissions;
 mod scenarios;
 mod template;
 mod tidy;
+mod trickles;

@@ -21,7 +21,7 @@ use std::{
 use alb502::{
     access_log::{ObjectKey, Reader},
     detection::{Detector, Thresholds},
-    diagnosis::{Confidence, Diagnosis, Facts, ObjectReport, Reading, diagnose},
+    diagnosis::{Confidence, Diagnosis, Facts, ObjectReport, Reading, diagnose, is_told},
     local::{files, snapshot::Snapshot},
     notification::text,
 };
@@ -167,7 +167,8 @@ fn diagnoses(folder: &Path, order: Order) -> Vec<Diagnosis> {
         None => Facts::unknown("neither --live nor --snapshot was given"),
     };
     let incidents = detector.incidents();
-    incidents.iter().map(|evidence| diagnose(evidence, &facts(evidence), &reading)).collect()
+    let diagnoses = incidents.iter().map(|it| diagnose(it, &facts(it), &reading));
+    diagnoses.filter(is_told).collect()
 }
 
 fn message(diagnoses: &[Diagnosis]) -> String {

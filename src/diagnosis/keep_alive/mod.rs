@@ -134,7 +134,7 @@ impl KeepAlive {
                 None => timers.push(timer),
             }
         }
-        timers.sort_by(|a, b| b.estimate.gaps.cmp(&a.estimate.gaps));
+        timers.sort_by_key(|timer| std::cmp::Reverse(timer.estimate.gaps));
         let [needed, needed_for_scattered] =
             [EXACT_WIDTH, SCATTERED_WIDTH].map(|width| needed(&pauses.healthy, width));
         let unknown = pauses.unknown;

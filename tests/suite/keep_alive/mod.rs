@@ -30,7 +30,15 @@ fn pools(traffic: Traffic, timeout: f64) -> Pools {
 
 /// What the rows of a run show, all in one incident.
 fn diagnosis(log: &Log) -> Option<Diagnosis> {
-    let thresholds = Thresholds { min_errors: 1, rate_percent: 1e-4, ..Thresholds::default() };
+    // All broken rows of a run are one trickle, however few they are; where one of twenty breaks, the
+    // run is one spike.
+    let thresholds = Thresholds {
+        rate_percent: 5.0,
+        surge_factor: f64::INFINITY,
+        trickle_errors: 1,
+        trickle_per_million: 1.0,
+        ..Thresholds::default()
+    };
     let mut detector = Detector::new(thresholds);
     for (node, rows) in log.by_node.iter().enumerate() {
         let name = format!(

@@ -17,7 +17,7 @@ mod pauses;
 mod spikes;
 
 pub use detector::{Detector, SourceId};
-pub use evidence::{Counts, Evidence, FailureRow, Kind, Window};
+pub use evidence::{Counts, Distribution, Evidence, FailureRow, Kind, Minute, Window};
 pub use pauses::{Pause, Pauses};
 pub use signature::Signature;
 pub use thresholds::Thresholds;

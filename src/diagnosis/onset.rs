@@ -62,8 +62,9 @@ pub enum Shape {
 pub struct Onset {
     /// How it began.
     pub shape: Shape,
-    /// The first failure of the first minute that leaves the baseline; of a steady incident the first
-    /// failure at hand, which may lie before the incident. `None` when it is as old as the rows at hand.
+    /// The first failure of the first minute that leaves the baseline, or of the minute before when that
+    /// begins it, in the incident or not; of a steady incident the first failure at hand, which may lie
+    /// before the incident. `None` when it is as old as the rows at hand.
     pub at: Option<jiff::Timestamp>,
     /// Failures as a fraction of the requests in the hour before `at` (of a steady incident: in the hour
     /// before its first window), 0 to 1; `None` without a row of that time.
@@ -232,6 +233,8 @@ fn is_in_bursts(minutes: &[Minute], all: Sum) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Noon; the incident's first window begins here.
@@ -351,6 +354,29 @@ mod tests {
         assert_eq!(onset.first_failure.to_string(), "2026-03-01T12:00:41Z");
         assert_eq!(onset.last_failure.to_string(), "2026-03-01T12:04:50Z");
         assert_eq!(onset.at, Some(onset.first_failure));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_minutes_the_order_of_times_holds(
+            counts in prop::collection::vec((0..200_u64, 0..9_u64), 0..120),
+            first in -60..10_i64,
+        ) {
+            let counts: Vec<_> = counts.into_iter().map(|(of, hits)| (of, hits.min(of))).collect();
+            let minutes = minutes(first, &counts);
+            let failed = minutes.iter().any(|it| START <= it.start && 0 < it.failures);
+            let onset = onset(&minutes, START);
+            prop_assert_eq!(onset.is_some(), failed);
+            if let Some(onset) = onset {
+                prop_assert!(onset.first_failure <= onset.last_failure);
+                prop_assert!(onset.at.is_none_or(|at| at <= onset.last_failure));
+                // The grid of windows cuts as the grid of minutes does.
+                let cut = timestamp(START - 60_000_000);
+                prop_assert!(onset.shape == Shape::Steady || onset.at.is_some_and(|at| cut <= at));
+                prop_assert!(onset.baseline_minutes <= 60);
+                prop_assert_eq!(onset.baseline_rate.is_some(), 0 < onset.baseline_minutes);
+            }
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::{BinaryHeap, HashMap};
 
 use super::{
-    evidence::{Counts, MAX_FAILURE_ROWS},
+    evidence::{Counts, Distribution, MAX_FAILURE_ROWS, Minute},
     names::{NameId, OTHERS},
     signature::Signature,
+    thresholds::WINDOW_MICROS,
 };
 
 /// Targets, paths and nodes counted per window and target group; the rest is `others`. A target group
@@ -132,15 +133,59 @@ pub(super) struct Details {
     pub(super) latencies: Latencies,
 }
 
+/// A minute, in microseconds: the grain in which the beginning of an incident is looked for.
+const MINUTE_MICROS: i64 = 60_000_000;
+
+/// Minutes of a window.
+const MINUTES: usize = (WINDOW_MICROS / MINUTE_MICROS) as usize;
+
+/// What is counted in one minute, in 16 bytes: every window has five of these.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MinuteTally {
+    requests: u32,
+    failures: u32,
+    /// The first and the last failure, microseconds since the start of the minute.
+    failed: (u32, u32),
+}
+
 /// One window of one target group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cell {
     pub(super) counts: Counts,
     pub(super) signatures: BySignature,
+    pub(super) minutes: [MinuteTally; MINUTES],
     /// Successful rows that name no target: a Lambda target group.
     pub(super) successes_without_target: u64,
     /// Given up when the memory bound is reached and the window has no failure.
     pub(super) details: Option<Box<Details>>,
+}
+
+impl Cell {
+    /// Counts a row that counts, `micros` after the start of the window.
+    pub(super) fn add_to_minute(&mut self, micros: i64, is_failure: bool) {
+        let index = usize::try_from(micros.div_euclid(MINUTE_MICROS)).ok();
+        let Some(minute) = index.and_then(|index| self.minutes.get_mut(index)) else { return };
+        minute.requests = minute.requests.saturating_add(1);
+        if is_failure {
+            let at = u32::try_from(micros % MINUTE_MICROS).unwrap_or(0);
+            let (first, last) = if minute.failures == 0 { (at, at) } else { minute.failed };
+            minute.failed = (first.min(at), last.max(at));
+            minute.failures = minute.failures.saturating_add(1);
+        }
+    }
+
+    /// The minutes with rows of a window that starts at `start`, in order.
+    pub(super) fn minutes(&self, start: i64) -> impl Iterator<Item = Minute> {
+        let starts = (0..).map(move |index| start + index * MINUTE_MICROS);
+        let counted = starts.zip(&self.minutes).filter(|(_, tally)| 0 < tally.requests);
+        counted.map(|(start, tally)| Minute {
+            start,
+            requests: tally.requests.into(),
+            failures: tally.failures.into(),
+            failed: (0 < tally.failures)
+                .then(|| (start + i64::from(tally.failed.0), start + i64::from(tally.failed.1))),
+        })
+    }
 }
 
 impl Details {
@@ -183,11 +228,13 @@ pub(super) fn tally(tallies: &mut HashMap<NameId, Tally>, name: NameId) -> &mut 
 #[derive(Debug, Clone)]
 pub(super) struct Latencies {
     buckets: [u32; Self::BUCKETS],
+    /// Seconds.
+    longest: f64,
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { buckets: [0; Self::BUCKETS] }
+        Self { buckets: [0; Self::BUCKETS], longest: 0.0 }
     }
 }
 
@@ -200,12 +247,14 @@ impl Latencies {
         if let Some(bucket) = self.buckets.get_mut(index) {
             *bucket = bucket.saturating_add(1);
         }
+        self.longest = self.longest.max(seconds);
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         for (sum, more) in self.buckets.iter_mut().zip(other.buckets) {
             *sum = sum.saturating_add(more);
         }
+        self.longest = self.longest.max(other.longest);
     }
 
     /// The value below which a fraction of the rows lies, in seconds: the middle of its bucket.
@@ -224,6 +273,12 @@ impl Latencies {
         }
         None
     }
+
+    /// The distribution: quantiles within 5 %, none above the longest, which is exact.
+    pub(super) fn distribution(&self) -> Option<Distribution<f64>> {
+        let at = |fraction| self.quantile(fraction).map(|seconds| seconds.min(self.longest));
+        Some(Distribution { p50: at(0.5)?, p90: at(0.9)?, p99: at(0.99)?, max: self.longest })
+    }
 }
 
 #[cfg(test)]
@@ -241,5 +296,25 @@ mod tests {
         assert!((0.45..0.55).contains(&p50), "{p50}");
         assert!((0.9..1.1).contains(&p99), "{p99}");
         assert_eq!(Latencies::default().quantile(0.5), None);
+        let all = latencies.distribution().unwrap();
+        assert!(all.p50 < all.p90 && all.p90 < all.p99 && all.p99 <= all.max);
+        assert_eq!((all.max, Latencies::default().distribution()), (1.0, None));
+    }
+
+    #[test]
+    fn a_minute_knows_its_first_and_its_last_failure() {
+        let mut cell = Cell::default();
+        for (second, is_failure) in [(59, true), (3, false), (1, true), (20, true), (125, false)] {
+            cell.add_to_minute(second * 1_000_000, is_failure);
+        }
+        // Out of the window: a clock that no row has.
+        cell.add_to_minute(-1, true);
+        cell.add_to_minute(WINDOW_MICROS, true);
+        let minute =
+            |start, requests, failures, failed| Minute { start, requests, failures, failed };
+        assert_eq!(
+            cell.minutes(7).collect::<Vec<_>>(),
+            [minute(7, 4, 3, Some((1_000_007, 59_000_007))), minute(120_000_007, 1, 0, None)]
+        );
     }
 }

@@ -9,8 +9,8 @@ use super::{
     cell::{BySignature, Cell, Details, KeptFailure, Latencies, Tally},
     detector::{Detector, Group},
     evidence::{
-        Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, PathEvidence, Quantiles, Share,
-        TargetEvidence, Window,
+        Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, Minute, PathEvidence, Quantiles,
+        Share, TargetEvidence, Window,
     },
     names::NameId,
     pauses::Answered,
@@ -45,6 +45,9 @@ pub(super) fn evidence(
     for (&window, cell) in group.windows.range(around.clone()) {
         if !trickles::belongs_to(spikes, window) {
             sums.add(cell, (first..=last).contains(&window));
+            if window <= last {
+                sums.minutes.extend(cell.minutes(window * WINDOW_MICROS));
+            }
         }
     }
     let mut failures = sums.failures;
@@ -96,6 +99,8 @@ pub(super) fn evidence(
             .quantile(0.5)
             .zip(sums.latencies.quantile(0.99))
             .map(|(p50, p99)| Quantiles { p50, p99 }),
+        success_distribution: sums.latencies.distribution(),
+        minutes: sums.minutes,
         pauses: answered.pauses(detector, &sums.around_failures),
     }
 }
@@ -116,6 +121,7 @@ struct Sums {
     failures: Vec<KeptFailure>,
     around_failures: Vec<KeptFailure>,
     seen: super::cell::Span,
+    minutes: Vec<Minute>,
 }
 
 impl Sums {

@@ -175,6 +175,9 @@ impl Detector {
         if let Some(signature) = kept {
             cell.signatures[signature as usize] += 1;
         }
+        if row.signature != Some(Signature::Intentional) {
+            cell.add_to_minute(row.time - window * WINDOW_MICROS, is_failure);
+        }
         if row.is_success && target.is_none() {
             cell.successes_without_target += 1;
         }

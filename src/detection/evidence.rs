@@ -132,6 +132,10 @@ pub struct Evidence {
     pub failures: Vec<FailureRow>,
     /// `target_processing_time` of successful rows in seconds: median and 99th percentile.
     pub success_seconds: Option<Quantiles>,
+    /// `target_processing_time` of successful rows, seconds.
+    pub success_distribution: Option<Distribution<f64>>,
+    /// The minutes with rows from an hour before the incident to its end, in order: exact.
+    pub minutes: Vec<Minute>,
     /// How long targets had been quiet before requests, closed and successful ones.
     pub pauses: Pauses,
 }
@@ -187,6 +191,43 @@ pub struct Quantiles {
     pub p50: f64,
     /// 99 of 100 are below.
     pub p99: f64,
+}
+
+/// A distribution in four numbers.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Distribution<T> {
+    /// Half are at most this.
+    pub p50: T,
+    /// 9 of 10 are at most this.
+    pub p90: T,
+    /// 99 of 100 are at most this.
+    pub p99: T,
+    /// The largest.
+    pub max: T,
+}
+
+impl<T: Copy> Distribution<T> {
+    /// Of sorted values, by nearest rank: every number is one of the values.
+    pub fn of_sorted(values: &[T]) -> Option<Self> {
+        let at = |percent: usize| {
+            let rank = (values.len() * percent).div_ceil(100);
+            values.get(rank.saturating_sub(1)).copied()
+        };
+        Some(Self { p50: at(50)?, p90: at(90)?, p99: at(99)?, max: at(100)? })
+    }
+}
+
+/// One minute of a target group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Minute {
+    /// Microseconds since 1970.
+    pub start: i64,
+    /// Rows that count.
+    pub requests: u64,
+    /// Failed rows among them.
+    pub failures: u64,
+    /// The first and the last failed row, microseconds since 1970.
+    pub failed: Option<(i64, i64)>,
 }
 
 /// Requests and failures that share a name.

@@ -18,7 +18,7 @@ mod spikes;
 mod trickles;
 
 pub use detector::{Detector, SourceId};
-pub use evidence::{Counts, Evidence, FailureRow, Kind, Window};
+pub use evidence::{Counts, Distribution, Evidence, FailureRow, Kind, Minute, Window};
 pub use pauses::{Pause, Pauses};
 pub use signature::Signature;
 pub use thresholds::Thresholds;

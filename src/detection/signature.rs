@@ -65,6 +65,24 @@ impl Signature {
         Self::Unclassified,
     ];
 
+    /// The name that machines read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TargetMade => "target-made",
+            Self::Intentional => "intentional",
+            Self::ErrorReason => "error-reason",
+            Self::NoTarget => "no-target",
+            Self::NotConnected => "not-connected",
+            Self::Unreachable => "unreachable",
+            Self::NotConnectedLate => "not-connected-late",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::ClosedEarly => "closed-early",
+            Self::ClosedLate => "closed-late",
+            Self::IdleTimeout => "idle-timeout",
+            Self::Unclassified => "unclassified",
+        }
+    }
+
     /// The signature of a row; `None` when the row is neither a 502 nor a 504 that tells something.
     pub fn of(entry: &Entry<'_>) -> Option<Self> {
         let elb_status = entry.status(Field::ElbStatusCode)?;

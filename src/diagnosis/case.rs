@@ -155,7 +155,7 @@ impl<'a> Case<'a> {
 
     /// The addresses under which the log may name a registered target: an instance has one in IPv4, and
     /// in a target group of IPv6 the one of its primary interface.
-    fn addresses_of<'b>(&'b self, id: &'b str) -> Option<Vec<&'b str>> {
+    pub(super) fn addresses_of<'b>(&'b self, id: &'b str) -> Option<Vec<&'b str>> {
         if id.parse::<std::net::IpAddr>().is_ok() {
             return Some(vec![id]);
         }

@@ -7,22 +7,26 @@ pub mod checks;
 pub mod command;
 pub mod error_reasons;
 pub mod facts;
+pub mod figures;
 pub mod keep_alive;
 pub mod metrics;
 pub mod network;
+pub mod onset;
 pub mod patterns;
+pub mod rows;
 #[cfg(test)]
 pub(crate) mod sample_case;
 pub mod server_defaults;
 pub mod trickle;
 mod witness;
-
-use std::sync::Arc;
+mod zones;
 
 use serde::Serialize;
 
 pub use case::TargetState;
 pub use facts::{Fact, Facts, Gap};
+pub use figures::{Figures, KeepAliveEstimate, KeepAliveTimer};
+pub use onset::{Onset, Shape};
 pub use patterns::Patterns;
 pub use trickle::is_told;
 pub use witness::{Errors, Unconnected, covers};
@@ -246,50 +250,6 @@ impl Fix {
     }
 }
 
-/// Figures for machines. Grows.
-#[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct Figures {
-    /// The target's keep-alive timeout, inferred from the log.
-    pub keep_alive_estimate_seconds: Option<KeepAliveEstimate>,
-    /// Every timeout that shows: several targets may have different settings. The first is the one above.
-    pub keep_alive_timers: Vec<KeepAliveTimer>,
-    /// The load balancer's idle timeout.
-    pub idle_timeout_seconds: Option<u32>,
-    /// Targets with a failure rate far above the others, worst first.
-    pub bad_targets: Vec<String>,
-    /// Paths that fail each time, worst first. Written by strangers.
-    pub paths: Vec<String>,
-}
-
-/// A keep-alive timeout as the log shows it, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct KeepAliveEstimate {
-    /// The target's timeout is hardly below this.
-    pub low: f64,
-    /// The likeliest value.
-    pub best: f64,
-    /// The target's timeout is hardly above this.
-    pub high: f64,
-    /// How many idle gaps support it.
-    pub gaps: u64,
-}
-
-/// A keep-alive timeout, and the targets that show it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct KeepAliveTimer {
-    /// The timeout.
-    #[serde(flatten)]
-    pub estimate: KeepAliveEstimate,
-    /// The targets, `ip:port`.
-    pub targets: Vec<String>,
-}
-
-impl KeepAliveTimer {
-    fn of(timer: &keep_alive::Timer) -> Self {
-        Self { estimate: timer.estimate, targets: strings(&timer.targets) }
-    }
-}
-
 /// One failed row for a person to look at: never the client's address, never the query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
@@ -436,13 +396,7 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
         rate: counts.rate(),
         checks: checks::run(&case),
         why_healthy,
-        facts: Figures {
-            keep_alive_estimate_seconds: patterns.keep_alive.estimate(),
-            keep_alive_timers: patterns.keep_alive.timers.iter().map(KeepAliveTimer::of).collect(),
-            idle_timeout_seconds: facts.idle_timeout_seconds(),
-            bad_targets: strings(&patterns.bad_targets),
-            paths: strings(&patterns.failing_paths),
-        },
+        facts: Figures::of(&case),
         gaps: facts.gaps(),
         samples: samples(evidence),
         parser: reading.parser,
@@ -458,10 +412,6 @@ fn listed(objects: &[ObjectReport]) -> Vec<ObjectReport> {
         listed.sort_by_key(|object| !object.is_damaged());
     }
     listed.into_iter().take(MAX_OBJECTS).cloned().collect()
-}
-
-fn strings(names: &[Arc<str>]) -> Vec<String> {
-    names.iter().take(MAX_OBJECTS).map(ToString::to_string).collect()
 }
 
 pub(crate) fn timestamp(micros: i64) -> jiff::Timestamp {

@@ -274,6 +274,8 @@ fn evidence() -> Evidence {
         error_reasons: Vec::new(),
         failures: Vec::new(),
         success_seconds: Some(Quantiles { p50: 0.05, p99: 0.8 }),
+        success_distribution: None,
+        minutes: Vec::new(),
         pauses: Pauses::default(),
     }
 }

@@ -27,6 +27,8 @@ struct Limits {
     /// Of each list of evidence, of fixes, of paths.
     statements: usize,
     gaps: usize,
+    /// Of each list of figures, besides the row of the others.
+    figures: usize,
     checks: usize,
     /// The checks that are kept: all up to this outcome.
     outcomes: CheckOutcome,
@@ -43,6 +45,7 @@ const LIMITS: [Limits; 4] = [
         causes: 20,
         statements: 20,
         gaps: 40,
+        figures: 10,
         checks: 40,
         outcomes: CheckOutcome::Skipped,
         chars: 1000,
@@ -53,6 +56,7 @@ const LIMITS: [Limits; 4] = [
         causes: 8,
         statements: 8,
         gaps: 20,
+        figures: 4,
         checks: 40,
         outcomes: CheckOutcome::Skipped,
         chars: 500,
@@ -63,6 +67,7 @@ const LIMITS: [Limits; 4] = [
         causes: 4,
         statements: 4,
         gaps: 8,
+        figures: 2,
         checks: 20,
         outcomes: CheckOutcome::Unknown,
         chars: 250,
@@ -73,6 +78,7 @@ const LIMITS: [Limits; 4] = [
         causes: 2,
         statements: 2,
         gaps: 3,
+        figures: 0,
         checks: 3,
         outcomes: CheckOutcome::Fail,
         chars: 120,
@@ -203,10 +209,14 @@ fn shorten(short: &mut Diagnosis, limits: &Limits) {
         command(&mut check.command);
         command(&mut check.fix_command);
     }
-    for list in [&mut short.facts.bad_targets, &mut short.facts.paths] {
+    let facts = &mut short.facts;
+    facts.keep(limits.figures);
+    facts.keep_alive_timers.truncate(limits.statements);
+    let timers = facts.keep_alive_timers.iter_mut().map(|timer| &mut timer.targets);
+    for list in timers.chain([&mut facts.bad_targets, &mut facts.paths]) {
         list.truncate(limits.statements);
-        list.iter_mut().for_each(words);
     }
+    facts.texts().for_each(words);
     short.gaps.truncate(limits.gaps);
     for gap in &mut short.gaps {
         words(&mut gap.fact);

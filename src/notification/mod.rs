@@ -4,6 +4,7 @@ pub mod chat;
 pub mod subject;
 pub mod text;
 
+mod course;
 mod fit;
 mod wrap;
 

@@ -4,12 +4,51 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::diagnosis::{
-    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, LoadBalancerName, ObjectReport,
-    ParserReport, RankedCause, Sample, Statement, TargetGroupName, TimeSpan,
+    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, KeepAliveTimer,
+    LoadBalancerName, ObjectReport, ParserReport, RankedCause, Sample, Statement, TargetGroupName,
+    TimeSpan,
+    figures::{ExitFigure, ReasonFigure},
+    rows::{MethodFigure, NodeFigure, PathFigure, Portion, TargetFigure, TypeFigure},
 };
 
 const HOSTILE: &str =
     "/\u{1b}[31m<!channel> @here http://evil.test *b* `c` [x](javascript:y)\r\n:smile:";
+
+/// Every list full of the same hostile name.
+fn figures(stranger: &str, many: usize) -> Figures {
+    let name = || stranger.to_owned();
+    let portion = Portion { requests: u64::MAX / 1000, failures: 1, lift: Some(123.45) };
+    let time = Some(jiff::Timestamp::UNIX_EPOCH);
+    let target = TargetFigure {
+        target: name(),
+        zone: Some(name()),
+        portion,
+        first_success: time,
+        last_success: time,
+        first_failure: time,
+        last_failure: time,
+    };
+    let exit = ExitFigure {
+        target: name(),
+        time: jiff::Timestamp::UNIX_EPOCH,
+        closed: u64::MAX / 2,
+        refused_after: 1,
+    };
+    let estimate = KeepAliveEstimate { low: 4.9, best: 5.0, high: 5.2, gaps: 38 };
+    Figures {
+        paths: vec![name(); many],
+        bad_targets: vec![name(); many],
+        keep_alive_timers: vec![KeepAliveTimer { estimate, targets: vec![name(); many] }; 3],
+        targets: vec![target; many],
+        paths_by_failures: vec![PathFigure { path: name(), portion }; many],
+        methods: vec![MethodFigure { method: name(), portion }; many],
+        nodes: vec![NodeFigure { node: name(), zone: Some(name()), portion }; many],
+        types: vec![TypeFigure { kind: name(), portion }; many],
+        error_reasons: vec![ReasonFigure { error_reason: name(), failures: 1 }; many],
+        exits: vec![exit; many],
+        ..Figures::default()
+    }
+}
 
 pub(crate) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
     let statement = Statement::counted(40, 41, words);
@@ -65,7 +104,7 @@ pub(crate) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
             fix_command: None,
         }],
         why_healthy: Some(words.to_owned()),
-        facts: Figures { paths: vec![stranger.to_owned(); many], ..Figures::default() },
+        facts: figures(stranger, many),
         gaps: vec![
             Gap { fact: words.to_owned(), reason: words.to_owned(), permission: None };
             many

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::wrap::{command, wrap};
+use super::{
+    course,
+    wrap::{command, wrap},
+};
 use crate::{
     diagnosis::{
         CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS, Phase,
@@ -52,6 +55,9 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
         .map_or("none, no target was asked".to_owned(), |group| neutralize::plain(&group.name));
     wrap("Target group   ", &group, out);
     wrap("Time           ", &time_span(diagnosis), out);
+    if let Some(onset) = &diagnosis.facts.onset {
+        wrap("               ", &course::course(onset), out);
+    }
     let mut failures = format!(
         "{} of {} ({})",
         count(diagnosis.failures),

@@ -6,12 +6,18 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::{tests::schema, *};
-use crate::diagnosis::{
-    CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, KeepAliveTimer,
-    LoadBalancerName, ObjectReport, ParserReport, RankedCause, Sample, Statement, TargetGroupName,
-    TimeSpan,
+use crate::{
+    detection::{Distribution, Signature},
+    diagnosis::{
+        CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate,
+        KeepAliveTimer, LoadBalancerName, ObjectReport, Onset, ParserReport, RankedCause, Sample,
+        Shape, Statement, TargetGroupName, TimeSpan,
+        figures::{ExitFigure, ReasonFigure, TargetSeconds},
+        patterns::Constant,
+        rows::{MethodFigure, NodeFigure, PathFigure, Portion, TargetFigure, TypeFigure},
+    },
+    neutralize,
 };
-use crate::neutralize;
 
 fn check(
     id: &'static str,
@@ -52,6 +58,52 @@ fn object(name: &str, error: Option<&str>) -> ObjectReport {
         entries: 600,
         malformed: 2,
         error: error.map(str::to_owned),
+    }
+}
+
+/// Every figure that is a list or may be missing.
+fn figures() -> Figures {
+    let time = |text: &str| -> jiff::Timestamp { text.parse().unwrap() };
+    let portion = Portion { requests: 602, failures: 20, lift: Some(0.98) };
+    let seconds = Distribution { p50: 0.004, p90: 0.011, p99: 0.018, max: 0.018 };
+    Figures {
+        onset: Some(Onset {
+            shape: Shape::Sudden,
+            at: Some(time("2026-11-22T12:06:03.041Z")),
+            baseline_rate: Some(0.0),
+            baseline_minutes: 60,
+            first_failure: time("2026-11-22T12:06:03.041Z"),
+            last_failure: time("2026-11-22T12:14:41Z"),
+        }),
+        signatures: Signature::ALL.iter().map(|signature| (signature.name(), 1)).collect(),
+        targets: vec![TargetFigure {
+            target: "10.0.12.34:8080".to_owned(),
+            zone: Some("eu-west-1a".to_owned()),
+            portion,
+            first_success: Some(time("2026-11-22T11:05:00.2Z")),
+            last_success: Some(time("2026-11-22T12:14:59.9Z")),
+            first_failure: Some(time("2026-11-22T12:06:03.041Z")),
+            last_failure: None,
+        }],
+        paths_by_failures: vec![PathFigure { path: "/<!channel>".to_owned(), portion }],
+        methods: vec![MethodFigure { method: "GET".to_owned(), portion }],
+        nodes: vec![NodeFigure { node: "10.0.1.5".to_owned(), zone: None, portion }],
+        types: vec![TypeFigure { kind: "https".to_owned(), portion }],
+        error_reasons: vec![ReasonFigure {
+            error_reason: "LambdaInvalidResponse".to_owned(),
+            failures: 1,
+        }],
+        target_seconds: TargetSeconds { failures: Some(seconds), successes: Some(seconds) },
+        elapsed_seconds: Some(seconds),
+        received_bytes: Some(Distribution { p50: 412, p90: 900, p99: 1204, max: 1204 }),
+        constant: Some(Constant { low: 30.0, high: 30.9, rows: 12, of: 14 }),
+        exits: vec![ExitFigure {
+            target: "10.0.12.34:8080".to_owned(),
+            time: time("2026-11-22T12:07:11Z"),
+            closed: 3,
+            refused_after: 2,
+        }],
+        ..Figures::default()
     }
 }
 
@@ -186,6 +238,7 @@ fn incident() -> Diagnosis {
             idle_timeout_seconds: Some(60),
             bad_targets: Vec::new(),
             paths: vec!["/<!channel>".to_owned()],
+            ..figures()
         },
         gaps: vec![
             gap("target health", "access denied", "elasticloadbalancing:DescribeTargetHealth"),
@@ -223,6 +276,8 @@ fn the_email() {
             Load balancer  app/shop/0123456789abcdef, account 123456789012, eu-west-1
             Target group   shop-web
             Time           2026-11-22 12:05 to 12:15 UTC
+                           Began suddenly at 12:06:03 UTC; last failure 12:14:41; none in
+                           the hour before.
             Failures       41 of 1,204 requests (3.4 %): 40 x 502 by the load balancer, 1
                            x 502 by the target
             Severity       warning

@@ -299,6 +299,34 @@ fn a_folder_with_something_else_in_it_is_refused() {
 }
 
 #[test]
+fn every_list_of_figures_adds_up_to_the_incident() {
+    let mut lists = 0;
+    for folder in folders() {
+        for diagnosis in diagnoses(&folder, Order::AsDelivered) {
+            let whole = serde_json::to_value(&diagnosis).unwrap();
+            for list in ["targets", "paths_by_failures", "methods", "nodes", "types"] {
+                let rows = whole["facts"][list].as_array().unwrap();
+                let sum =
+                    |name: &str| rows.iter().filter_map(|row| row[name].as_u64()).sum::<u64>();
+                let (found, expected) =
+                    ((sum("requests"), sum("failures")), (diagnosis.requests, diagnosis.failures));
+                assert!(rows.is_empty() || found == expected, "{}: {list}", name(&folder));
+                lists += usize::from(!rows.is_empty());
+            }
+            let of = |signature: &str| diagnosis.facts.signatures.get(signature).copied();
+            let all: u64 = diagnosis.facts.signatures.values().sum();
+            assert_eq!(
+                all - of("intentional").unwrap_or(0),
+                diagnosis.failures,
+                "{}",
+                name(&folder)
+            );
+        }
+    }
+    assert!(100 < lists, "{lists}");
+}
+
+#[test]
 fn every_scenario_gives_the_expected_message() {
     for folder in folders() {
         let diagnoses = diagnoses(&folder, Order::AsDelivered);

@@ -3,7 +3,7 @@
 use crate::detection::{Evidence, FailureRow, Signature};
 
 /// A time at which requests are cut.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Constant {
     /// The shortest time in the cluster, seconds.
     pub low: f64,

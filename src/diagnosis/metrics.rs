@@ -383,7 +383,7 @@ mod tests {
         let none = Subject { target_group: None, is_lambda: None };
         let elb = result("HTTPCode_ELB_502_Count", &[(1, 9.0)], "Complete");
         let missing = |subject: &Subject<'_>| {
-            Metrics::of(&[elb.clone()], subject, WINDOW).known().unwrap().gaps().len()
+            Metrics::of(std::slice::from_ref(&elb), subject, WINDOW).known().unwrap().gaps().len()
         };
         assert_eq!(missing(&TARGETS), 3);
         assert_eq!(missing(&lambda), 2);

@@ -11,6 +11,7 @@
 mod command_line;
 #[cfg(feature = "cli")]
 mod handler;
+mod library;
 #[cfg(feature = "aws")]
 mod permissions;
 mod scenarios;

@@ -132,8 +132,8 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
         f
     },
     || {
-        let about = "Workers make room after 20 answers and end their idle connections without having said so.";
-        let server = Server { max_requests: Some(20), ..Server::NODE_FIXED };
+        let about = "Workers make room after 8 answers and end their idle connections without having said so.";
+        let server = Server { max_requests: Some(8), ..Server::NODE_FIXED };
         let mut f = reports("max-requests", about, 1, server).label(&["idle-connections-dropped"]);
         poisson(&mut f, 9.0, 5.0);
         f

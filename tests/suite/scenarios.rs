@@ -160,7 +160,7 @@ fn every_scenario_gives_the_expected_message() {
 #[test]
 fn neither_the_order_of_objects_nor_of_rows_changes_the_message() {
     let mut different = Vec::new();
-    for told in &*LIBRARY {
+    for told in LIBRARY.iter().filter(|told| !told.is_large()) {
         let objects = shuffled(objects(&told.folder));
         let shuffled = diagnoses(&objects, snapshot(&told.folder).as_ref());
         if message(&told.diagnoses) != message(&shuffled)

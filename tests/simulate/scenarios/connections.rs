@@ -100,13 +100,12 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
         f
     },
     || {
-        let about =
-            "A leak of a few 502s an hour, for six hours, in a hundred thousand good requests.";
+        let about = "A leak of a few 502s an hour, for six hours, in fifty thousand good requests.";
         let mut f = shop("keepalive-slow-leak", about, 2, Server::NODE).label(&["keepalive-race"]);
         f.nodes.truncate(1);
         f.traffic.pollers = Some(Pollers { count: 2, seconds: (5.0, 12.0) });
         let path = f.path("GET", "/api/feed", 0.0, (0.02, 0.0), Does::Answers(200));
-        f.traffic.batches = Some(Batches { seconds: 108.0, size: 500, path });
+        f.traffic.batches = Some(Batches { seconds: 108.0, size: 250, path });
         (f.traffic.scanners, f.traffic.redirects) = (0.0, 0.0);
         poisson(&mut f, 0.002, 360.0);
         f

@@ -8,6 +8,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reuse {
     Newest,
+    Oldest,
     Any,
 }
 
@@ -37,16 +38,28 @@ pub(crate) struct Server {
     pub backlog: usize,
     /// A worker stuck outside the interpreter is killed after so many seconds.
     pub worker_timeout: Option<(f64, f64)>,
+    /// A full backlog answers with a reset in place of silence (tcp_abort_on_overflow).
+    pub resets_when_full: bool,
+    /// The share of TLS handshakes that fail: one of the processes behind the port has no certificate.
+    pub tls_fails: f64,
+    /// After so many answers a worker makes room for a new one: its idle connections end unannounced.
+    pub max_requests: Option<u64>,
+    /// With more requests than this at once the kernel kills the process for its memory.
+    pub out_of_memory: Option<usize>,
 }
 
 impl Server {
-    const fn serving(keep_alive: KeepAlive) -> Self {
+    pub(crate) const fn serving(keep_alive: KeepAlive) -> Self {
         Self {
             keep_alive,
             speaks: Speaks::Http,
             workers: 10_000,
             backlog: 100_000,
             worker_timeout: None,
+            resets_when_full: false,
+            tls_fails: 0.0,
+            max_requests: None,
+            out_of_memory: None,
         }
     }
     /// Node 20: five seconds set, six seconds kept.
@@ -54,6 +67,10 @@ impl Server {
     pub(crate) const NODE_FIXED: Self = Self::serving(KeepAlive::Closes(66.0, 66.02));
     pub(crate) const GUNICORN_THREADS: Self = Self::serving(KeepAlive::Closes(2.0, 2.8));
     pub(crate) const APACHE: Self = Self::serving(KeepAlive::Closes(5.0, 5.02));
+    /// A Tomcat as it is shipped.
+    pub(crate) const TOMCAT: Self = Self::serving(KeepAlive::Closes(20.0, 20.6));
+    /// Spring Boot with Tomcat: as long as the load balancer's default.
+    pub(crate) const SPRING: Self = Self::serving(KeepAlive::Closes(59.9, 60.5));
     pub(crate) const NGINX: Self = Self::serving(KeepAlive::Closes(75.0, 75.02));
     pub(crate) const GUNICORN_SYNC: Self = Self {
         workers: 6,
@@ -74,6 +91,8 @@ pub(crate) struct Target {
     pub listening: bool,
     pub firewalled: bool,
     pub host_up: bool,
+    /// The application behind the proxy of this target is down: the proxy answers 502.
+    pub app_down: bool,
 }
 
 pub(crate) struct Lambda {
@@ -84,6 +103,8 @@ pub(crate) struct Group {
     pub name: &'static str,
     pub arn: String,
     pub https: bool,
+    /// HTTP1, HTTP2 or GRPC: what the load balancer speaks to the targets.
+    pub version: &'static str,
     pub port: u16,
     pub health_check_port: u16,
     pub lambda: Option<Lambda>,
@@ -101,6 +122,12 @@ pub(crate) enum Does {
     Malformed,
     /// More than 32 KB of response headers for clients with large cookies.
     OversizedHeaders,
+    /// The same for everybody.
+    OversizedHeadersForAll,
+    /// A good answer with bytes behind its end: the next request on the connection reads them.
+    LeavesBytes,
+    /// The handler gives up after its own time and closes the connection without an answer.
+    DropsConnection(f64),
     CrashesProcess(f64),
     SticksInC(f64),
     NeverAnswers(f64),
@@ -110,6 +137,19 @@ pub(crate) enum Does {
     LambdaError(&'static str, f64),
     /// A listener rule answers.
     FixedResponse(u16),
+    /// A custom response of WAF.
+    WafAnswers(u16),
+}
+
+impl Does {
+    /// What the load balancer answers in place of a target: the code, and the last action of the row.
+    pub(crate) fn rule(self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::FixedResponse(code) => Some((code, "fixed-response")),
+            Self::WafAnswers(code) => Some((code, "waf")),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) struct Path {
@@ -130,10 +170,24 @@ pub(crate) struct Pollers {
     pub seconds: (f64, f64),
 }
 
+/// A machine that asks for the same thing so many times at once, over one HTTP/2 connection.
+///
+/// The times of its good rows are cut to ten milliseconds, so that they repeat: a log of 200,000 rows
+/// fits into a repository.
+#[derive(Clone, Copy)]
+pub(crate) struct Batches {
+    pub seconds: f64,
+    pub size: usize,
+    pub path: usize,
+}
+
 pub(crate) struct Traffic {
     pub rate: f64,
     pub clients: usize,
     pub pollers: Option<Pollers>,
+    pub batches: Option<Batches>,
+    /// Good rows are cut to ten milliseconds, as with [`Batches`].
+    pub coarse: bool,
     /// One page view is so many requests, almost at once.
     pub page: usize,
     pub sticky: bool,
@@ -154,7 +208,34 @@ pub(crate) enum Change {
     Deregister(usize),
     /// One child of the server dies with the next request.
     ChildDies(usize),
+    /// A reload: connections in use end with their answer, idle ones at once.
+    Reload(usize),
+    AppDown(usize, bool),
+    Wall(Wall),
     Rate(f64),
+}
+
+/// A network rule that drops packets between nodes and targets. Nodes and targets alternate between
+/// two zones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wall {
+    /// The network ACL of the second zone's targets denies the traffic port.
+    Acl,
+    /// The load balancer's security group lets out only the health check.
+    Egress,
+    /// The targets' security group admits only the subnet of the nodes in the first zone.
+    OneZone,
+}
+
+impl Wall {
+    /// Whether it drops the packets of a node to a target.
+    pub(crate) fn stops(self, node: usize, target: usize) -> bool {
+        match self {
+            Self::Acl => target % 2 == 1,
+            Self::Egress => true,
+            Self::OneZone => node % 2 == 1,
+        }
+    }
 }
 
 pub(crate) struct Fleet {
@@ -177,6 +258,10 @@ pub(crate) struct Fleet {
     pub minutes: f64,
 }
 
+fn first_nodes(lb: &str, n: usize) -> String {
+    format!("203.0.113.{}", 10 + hash(&format!("node {n} {lb}")) % 240)
+}
+
 impl Fleet {
     pub(crate) fn new(name: &'static str, lb: &'static str, about: &'static str) -> Self {
         Self {
@@ -186,9 +271,7 @@ impl Fleet {
             lb,
             lb_id: format!("{:016x}", hash(&format!("lb {lb}"))),
             host: format!("{lb}.example.com"),
-            nodes: (0..2)
-                .map(|n| format!("203.0.113.{}", 10 + hash(&format!("node {n} {lb}")) % 240))
-                .collect(),
+            nodes: (0..2).map(|n| first_nodes(lb, n)).collect(),
             idle_timeout: 60.0,
             reuse: Reuse::Newest,
             groups: Vec::new(),
@@ -198,6 +281,8 @@ impl Fleet {
                 rate: 2.0,
                 clients: 120,
                 pollers: None,
+                batches: None,
+                coarse: false,
                 page: 1,
                 sticky: false,
                 scanners: 0.02,
@@ -210,6 +295,14 @@ impl Fleet {
             start: 1_794_882_600_000_000,
             minutes: 15.0,
         }
+    }
+
+    /// A load balancer under much traffic has many nodes; the first two keep their addresses.
+    pub(crate) fn set_nodes(&mut self, count: usize) {
+        let more = (0..).map(|n| format!("203.0.113.{}", n + 1));
+        let more: Vec<String> = more.filter(|ip| !self.nodes.contains(ip)).take(count).collect();
+        self.nodes.extend(more);
+        self.nodes.truncate(count);
     }
 
     pub(crate) fn elb(&self) -> String {
@@ -244,6 +337,7 @@ impl Fleet {
             name,
             arn,
             https: false,
+            version: "HTTP1",
             port,
             health_check_port: port,
             lambda: None,
@@ -282,6 +376,7 @@ impl Fleet {
                 listening: true,
                 firewalled: false,
                 host_up: true,
+                app_down: false,
             });
         }
     }

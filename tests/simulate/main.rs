@@ -21,14 +21,14 @@ use serde_json::{Value, json};
 
 use engine::{Engine, Truth};
 use fleet::{Fleet, Speaks};
-use output::{Memory, Objects, OneFile};
+use output::{Delivery, Memory, Objects, OneFile};
 use row::{ACCOUNT, REGION, timestamp};
 
 const USAGE: &str = "usage:
   simulate SCENARIO --out DIR [--seed N] [--plain] [--requests-per-second X] [--minutes M]
-                    [--start YYYY-MM-DDTHH:MMZ] [--fields 29|30|33]
+                    [--start YYYY-MM-DDTHH:MMZ] [--fields 18..34] [--nodes N]
   simulate SCENARIO --scenario DIR [as above] [--without-snapshot] [--deny FACT] [--close-port]
-                    [--tag KEY=VALUE] [--other-logs]
+                    [--tag KEY=VALUE] [--metrics] [--other-logs] [--missing-node N] [--cut-node N]
                                   DIR/logs and DIR/snapshot, the configuration as the AWS CLI prints it
   simulate --again DIR...         the same once more, as each DIR/scenario.json says
   simulate SCENARIO --describe    what a run would contain, as JSON, without writing logs
@@ -44,6 +44,7 @@ struct Arguments {
     rate: Option<f64>,
     minutes: Option<f64>,
     start: Option<i64>,
+    nodes: Option<usize>,
     fields: usize,
     rows: Option<u64>,
     list: bool,
@@ -52,8 +53,25 @@ struct Arguments {
     without_snapshot: bool,
     other_logs: bool,
     options: snapshot::Options,
+    delivery: Delivery,
     again: Vec<PathBuf>,
     quiet: bool,
+}
+
+impl Arguments {
+    /// The fleet as the arguments want it.
+    fn fleet(&self) -> Result<Fleet, String> {
+        let name = self.scenario.as_deref().ok_or(USAGE)?;
+        let unknown = || format!("no scenario {name}; see --list");
+        let mut fleet = scenarios::named(name).ok_or_else(unknown)?;
+        fleet.traffic.rate = self.rate.unwrap_or(fleet.traffic.rate);
+        fleet.minutes = self.minutes.unwrap_or(fleet.minutes);
+        if let Some(nodes) = self.nodes {
+            fleet.set_nodes(nodes);
+        }
+        fleet.start = self.start.unwrap_or(fleet.start);
+        Ok(fleet)
+    }
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
@@ -83,6 +101,10 @@ fn arguments(args: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--scenario" => parsed.scenario_folder = Some(value()?.into()),
             "--without-snapshot" => parsed.without_snapshot = true,
             "--other-logs" => parsed.other_logs = true,
+            "--nodes" => parsed.nodes = Some(number(&name, &value()?)?),
+            "--metrics" => parsed.options.metrics = true,
+            "--missing-node" => parsed.delivery.missing_node = Some(number(&name, &value()?)?),
+            "--cut-node" => parsed.delivery.cut_node = Some(number(&name, &value()?)?),
             "--close-port" => parsed.options.close_port = true,
             "--deny" => parsed.options.denied.push(value()?),
             "--tag" => {
@@ -189,20 +211,14 @@ fn run(args: Arguments) -> Result<(), String> {
         return args.again.iter().try_for_each(|folder| again(folder));
     }
     if args.list {
-        for fleet in scenarios::ALL.iter().map(|make| make()).chain([scenarios::big()]) {
+        for fleet in scenarios::all().chain([scenarios::big()]) {
             println!("{:31} {}", fleet.name, fleet.about);
         }
         return Ok(());
     }
-    let name = args.scenario.clone().ok_or(USAGE)?;
-    let prepared = || {
-        let mut fleet = scenarios::named(&name).ok_or(format!("no scenario {name}; see --list"))?;
-        fleet.traffic.rate = args.rate.unwrap_or(fleet.traffic.rate);
-        fleet.minutes = args.minutes.unwrap_or(fleet.minutes);
-        fleet.start = args.start.unwrap_or(fleet.start);
-        Ok::<Fleet, String>(fleet)
-    };
+    let prepared = || args.fleet();
     let fleet = prepared()?;
+    let name = fleet.name;
     let limit = args.rows.unwrap_or(if name == "big" { 100_000 } else { u64::MAX });
     let until = |fleet: &Fleet| match fleet.name {
         "big" => fleet.start,
@@ -232,6 +248,7 @@ fn run(args: Arguments) -> Result<(), String> {
             }
         }
         let mut sink = Objects::new(&logs, &fleet, args.seed, args.plain);
+        sink.delivery = args.delivery;
         let engine = Engine::new(fleet, args.seed, args.fields, limit, &mut sink);
         let (truth, fleet) = engine.run().map_err(failed)?;
         sink.finish().map_err(failed)?;
@@ -240,7 +257,8 @@ fn run(args: Arguments) -> Result<(), String> {
         }
         if !args.without_snapshot {
             let taken_at = taken_at(&truth, until(&fleet));
-            snapshot::write(&config, &prepared()?, &args.options, taken_at).map_err(failed)?;
+            let (fleet, metrics) = (prepared()?, &truth.metrics);
+            snapshot::write(&config, &fleet, &args.options, taken_at, metrics).map_err(failed)?;
         }
         describe(&fleet, &truth, &sink.keys, until(&fleet))
     } else {

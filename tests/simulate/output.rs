@@ -49,6 +49,15 @@ impl Writer {
     }
 }
 
+/// What goes wrong on the way to the bucket.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Delivery {
+    /// The objects of this node never come.
+    pub missing_node: Option<usize>,
+    /// The objects of this node end too early.
+    pub cut_node: Option<usize>,
+}
+
 /// One object per node and window, under the key that AWS uses.
 pub(crate) struct Objects {
     out: PathBuf,
@@ -57,6 +66,7 @@ pub(crate) struct Objects {
     nodes: Vec<String>,
     seed: u64,
     open: Vec<Option<(i64, Writer)>>,
+    pub delivery: Delivery,
     pub keys: Vec<String>,
 }
 
@@ -69,6 +79,7 @@ impl Objects {
             nodes: fleet.nodes.clone(),
             seed,
             open: fleet.nodes.iter().map(|_| None).collect(),
+            delivery: Delivery::default(),
             keys: Vec::new(),
         }
     }
@@ -129,12 +140,23 @@ impl Objects {
             }
         }
         self.keys.sort();
+        if let Some(node) = self.delivery.cut_node {
+            let ip = format!("_{}_", self.nodes[node]);
+            for key in self.keys.iter().filter(|key| key.contains(&ip)) {
+                let path = self.out.join(key);
+                let length = fs::metadata(&path)?.len();
+                File::options().write(true).open(path)?.set_len(length * 3 / 5)?;
+            }
+        }
         Ok(())
     }
 }
 
 impl Sink for Objects {
     fn row(&mut self, node: usize, time: i64, row: &[u8]) -> io::Result<()> {
+        if self.delivery.missing_node == Some(node) {
+            return Ok(());
+        }
         let window = time.div_euclid(WINDOW);
         if self.open[node].as_ref().is_none_or(|(open, _)| *open != window) {
             if let Some((_, writer)) = self.open[node].take() {

@@ -64,6 +64,13 @@ fn seconds(out: &mut Vec<u8>, time: Option<i64>) -> std::io::Result<()> {
     }
 }
 
+/// The end of a row, without the space behind its last field.
+fn end(out: &mut Vec<u8>) -> std::io::Result<()> {
+    out.truncate(out.trim_ascii_end().len());
+    out.push(b'\n');
+    Ok(())
+}
+
 impl Row<'_> {
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
         let c = self.client;
@@ -90,17 +97,30 @@ impl Row<'_> {
                 write!(out, "\"Root=1-{second:08x}-{a:016x}{:08x}\" ", b >> 32)?;
             }
         }
+        // What the load balancer wrote over the years: 18 fields in 2016, then more at the end.
+        if self.fields < 20 {
+            return end(out);
+        }
         if self.plain {
             write!(out, "\"-\" \"-\" ")?;
         } else {
             let certificate = if c.resumed { "session-reused" } else { self.certificate };
             write!(out, "\"{}\" \"{certificate}\" ", self.host)?;
         }
+        if self.fields < 23 {
+            return end(out);
+        }
         let created = self.created - self.created.rem_euclid(1000);
         write!(out, "{} {} ", self.priority, timestamp(created))?;
         write!(out, "\"{}\" \"{}\" \"{}\" ", self.actions, self.redirect, self.error_reason)?;
+        if self.fields < 27 {
+            return end(out);
+        }
         let target_status = self.target.and(self.target_status);
         write!(out, "\"{}\" \"{}\" ", self.target.unwrap_or("-"), status(target_status))?;
+        if self.fields < 29 {
+            return end(out);
+        }
         write!(out, "\"{}\" \"{}\"", self.classification.0, self.classification.1)?;
         if self.fields >= 30 {
             write!(out, " TID_{:016x}{:016x}", c.tid[0], c.tid[1])?;
@@ -108,7 +128,10 @@ impl Row<'_> {
         if self.fields >= 33 {
             write!(out, " \"-\" \"-\" \"-\"")?;
         }
-        out.push(b'\n');
-        Ok(())
+        // The column that comes before its name is announced.
+        if self.fields >= 34 {
+            write!(out, " -")?;
+        }
+        end(out)
     }
 }

@@ -7,13 +7,17 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod by_hand;
 #[cfg(feature = "cli")]
 mod command_line;
 #[cfg(feature = "cli")]
 mod handler;
 mod keep_alive;
+mod library;
+mod matrix;
 #[cfg(feature = "aws")]
 mod permissions;
+mod properties;
 mod scenarios;
 mod template;
 mod tidy;

@@ -56,7 +56,3 @@ pub const QUIET_WINDOWS: i64 = 3;
 /// The longest stretch that is counted for a trickle: 24 hours, so that the hours of a day with and
 /// without traffic weigh the same wherever the log begins.
 pub const TRICKLE_WINDOWS: i64 = 24 * WINDOWS_PER_HOUR;
-
-/// A trickle fails in at least this many different windows. Three: what is over within ten minutes was
-/// a moment, and no leak.
-pub const TRICKLE_MIN_WINDOWS: usize = 3;

@@ -155,6 +155,8 @@ fn a_setting_comes_from_flag_then_environment_then_default() {
             .args(arguments)
             .env_clear()
             .env("ALB502_MIN_ERRORS", variable)
+            // What is no spike would be a trickle.
+            .env("ALB502_TRICKLE_ERRORS", "1000")
             .output()
             .unwrap();
         stdout(&output).starts_with("No incident")

@@ -42,7 +42,9 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
         // What answers before and after, and has no timer, closes for a reason of its own.
         Signature::ClosedEarly => {
             let target = case.target(row.target.as_deref()?)?;
-            let answers = target.first_success.is_some_and(|first| first < row.time);
+            // Where most requests fail, it is no accident that befalls some.
+            let answers = target.first_success.is_some_and(|first| first < row.time)
+                && 2 * target.failures <= target.requests;
             (answers && keepalive_race::is_excluded(case)).then(|| Strength::Possible.into())
         }
         _ => None,

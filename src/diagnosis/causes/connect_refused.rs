@@ -6,7 +6,7 @@
 
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
-    detection::{FailureRow, Signature},
+    detection::{FailureRow, Signature, evidence::TargetEvidence},
     diagnosis::{Case, Confidence, Fix, Statement, Unconnected, covers},
     numbers::{count, plural, seconds},
 };
@@ -32,6 +32,12 @@ fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     let is_refused = row.signature == Signature::NotConnected
         || row.error_reason.as_deref() == Some("CONNECTION_ERROR");
     is_refused.then(|| Strength::Likely.into())
+}
+
+/// The target answers between most of the refusals that follow each other: it is up, and refuses some.
+pub(super) fn is_sporadic(target: &TargetEvidence) -> bool {
+    SPORADIC_PAIRS <= target.refused_pairs
+        && target.refused_pairs < 2 * target.refused_pairs_with_answers
 }
 
 /// Every target answered before its first and after its last failure.

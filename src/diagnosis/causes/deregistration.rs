@@ -50,12 +50,19 @@ fn quiet_seconds(case: &Case<'_>, target: &str, time: i64) -> Option<f64> {
 /// stopped sending, and then cut.
 fn is_end_of_delay(case: &Case<'_>, exit: &Exit) -> bool {
     let Some(quiet) = quiet_seconds(case, &exit.target, exit.time) else { return false };
-    if exit.refused_after != 0 || quiet < DRAINED_SECONDS || exit.shortest + 0.5 < quiet {
+    if exit.refused_after != 0 {
         return false;
     }
-    if let Some(delay) = case.facts.deregistration_delay_seconds()
-        && !(f64::from(delay) - TOLERANCE_SECONDS..=f64::from(delay) + 2.0 * TOLERANCE_SECONDS)
-            .contains(&quiet)
+    let delay = case.facts.deregistration_delay_seconds().map(f64::from);
+    if delay.is_some_and(|delay| delay < DRAINED_SECONDS) {
+        // There is hardly a silence before: the load balancer cuts as soon as it stops sending.
+        return case.target_state(&exit.target).is_some_and(|state| state.is_leaving());
+    }
+    if quiet < DRAINED_SECONDS || exit.shortest + 0.5 < quiet {
+        return false;
+    }
+    if let Some(delay) = delay
+        && !(delay - TOLERANCE_SECONDS..=delay + 2.0 * TOLERANCE_SECONDS).contains(&quiet)
     {
         // Cut before or long after the delay was over: it was not the delay that cut.
         return false;

@@ -5,7 +5,7 @@
 //! client certificate is. CloudWatch counts failed handshakes apart from refused connections.
 //! Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
 
-use super::{Cause, Claimed, Explanation, Strength, words};
+use super::{Cause, Claimed, Explanation, Strength, connect_refused, words};
 use crate::{
     detection::{FailureRow, Signature},
     diagnosis::{
@@ -44,8 +44,10 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
         return None;
     }
     let target = case.target(row.target.as_deref()?)?;
-    // A target that answers over TLS in between can do the handshake: then it was refused.
-    (target.successes == 0 && !passes_https_health_check(case)).then(|| Strength::Strong.into())
+    // A target that answers over TLS before and after can do the handshake: then it was refused, unless it
+    // answers between refusals as well, when its process is there all the time.
+    let never = target.successes == 0 && !passes_https_health_check(case);
+    (never || connect_refused::is_sporadic(target)).then(|| Strength::Strong.into())
 }
 
 /// The health check does the same handshake on the same port, and passes.

@@ -16,6 +16,8 @@ fn version(name: &'static str, about: &'static str, version: &'static str) -> Fl
     let mut f = Fleet::new(name, "ledger", about).label(&["protocol-mismatch"]);
     f.group("ledger-rpc", 50051).version = version;
     f.targets(2, Server::NODE_FIXED);
+    // Strangers would be answered no better.
+    f.traffic.scanners = 0.0;
     f
 }
 
@@ -73,6 +75,8 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
     || {
         let about = "Two of four targets speak plaintext on the port of an HTTPS target group.";
         let mut f = portal("tls-some-targets", about, 4).label(&["tls-handshake"]);
+        // Its health check asks another port, or it would see it.
+        f.groups[0].health_check_port = 8444;
         f.targets[1].server = Server::NODE_FIXED;
         f.targets[3].server = Server::NODE_FIXED;
         f

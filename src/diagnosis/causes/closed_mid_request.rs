@@ -39,6 +39,9 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
         Signature::ClosedEarly if case.patterns.exit_of(row).is_some() => {
             Some(Strength::Strong.into())
         }
+        Signature::ClosedEarly if case.patterns.is_beside_refusal(row) => {
+            Some(Strength::Likely.into())
+        }
         // What answers before and after, and has no timer, closes for a reason of its own.
         Signature::ClosedEarly => {
             let target = case.target(row.target.as_deref()?)?;
@@ -75,6 +78,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         exits.iter().filter(|exit| exit.refused_after == 0 && 5.0 <= exit.shortest).collect();
     let maybe_drained = !exits.is_empty() && oldest_only.len() == exits.len();
     let early = claimed.rows_where(|row| row.signature == Signature::ClosedEarly);
+    let beside = claimed.rows_where(|row| case.patterns.is_beside_refusal(row));
     let limited = claimed.rows_where(|row| limit_of(case, row).is_some());
     let mut said = Explanation::new(if restarted {
         Confidence::High
@@ -84,13 +88,15 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         Confidence::Low
     } else if claimed.at_hand() <= 2 * limited {
         Confidence::Medium
+    } else if claimed.at_hand() < 2 * beside {
+        Confidence::Medium
     } else if exits.is_empty() && claimed.at_hand() < 2 * early {
         // Closed at once, without a crash, a path or a size: what closes them is not seen.
         Confidence::Low
     } else {
         Confidence::Medium
     });
-    if exits.is_empty() && limited == 0 && claimed.at_hand() < 2 * early {
+    if exits.is_empty() && limited + beside == 0 && claimed.at_hand() < 2 * early {
         said.title =
             Some("The target closes connections on which requests arrive, now and then".to_owned());
     }
@@ -178,7 +184,18 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             seconds(exit.shortest)
         )));
     }
-    if exits.is_empty() && 0 < early && limited < early {
+    if 0 < beside {
+        said.evidence.push(Statement::counted(
+            beside,
+            claimed.at_hand(),
+            format!(
+                "{} within two seconds of connections that the same target refused: its process, or \
+                 its port, went away under them.",
+                if beside == 1 { "1 was closed".to_owned() } else { format!("{} were closed", count(beside)) }
+            ),
+        ));
+    }
+    if exits.is_empty() && beside == 0 && 0 < early && limited < early {
         let pauses = case.patterns.keep_alive.comparison.map_or(String::new(), |it| {
             format!(
                 " (median pause before it {}, before healthy ones {})",
@@ -196,7 +213,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             ),
         ));
     }
-    if exits.is_empty() && limited == 0 {
+    if exits.is_empty() && limited + beside == 0 {
         said.against.push(Statement::new(
             "No requests ended together and no constant time shows: whether the process died or the \
              application gave up, the log does not say.",

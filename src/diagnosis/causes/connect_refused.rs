@@ -113,6 +113,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         _ if 0 < undocumented => Confidence::Medium,
         Some(true) if words::served_in_span(case, claimed) == 0 => Confidence::Low,
         _ if sporadic => Confidence::Medium,
+        // One refusal may be anything.
+        _ if claimed.count < 3 => Confidence::Medium,
         Some(true) => Confidence::Medium,
         Some(false) if quick == timed && 0 < timed => Confidence::High,
         // A handshake that works, fails and works again is no matter of configuration.

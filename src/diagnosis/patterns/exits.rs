@@ -132,6 +132,28 @@ pub(super) fn cut_with(
     })
 }
 
+/// When each target refused connections, sorted.
+pub(super) fn refusals(evidence: &Evidence) -> BTreeMap<Arc<str>, Vec<i64>> {
+    let mut times: BTreeMap<Arc<str>, Vec<i64>> = BTreeMap::new();
+    // The rows are ordered by time.
+    for row in evidence.failures.iter().filter(|row| row.signature == Signature::NotConnected) {
+        if let Some(target) = &row.target {
+            times.entry(Arc::clone(target)).or_default().push(row.time);
+        }
+    }
+    times
+}
+
+/// A process that goes down closes what is open and refuses what comes: within this time a request that
+/// is closed and one that is refused met the same event.
+const BESIDE_MICROS: i64 = 2_000_000;
+
+/// Whether a target refused a connection next to this time.
+pub(super) fn is_beside(refusals: &[i64], time: i64) -> bool {
+    let next = refusals.partition_point(|refused| *refused < time - BESIDE_MICROS);
+    refusals.get(next).is_some_and(|refused| *refused <= time + BESIDE_MICROS)
+}
+
 /// One event, such as a reload of every worker, breaks the requests of the next moment: a load balancer
 /// notices the end of a connection within some tens of milliseconds (measured).
 const BURST_MICROS: i64 = 300_000;

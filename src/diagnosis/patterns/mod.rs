@@ -7,7 +7,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 pub use constant::Constant;
 pub use exits::{CutWith, Exit};
@@ -16,7 +16,7 @@ pub use paths::{Poison, SizeLimit};
 use super::{Case, keep_alive::KeepAlive, network::Network};
 use crate::detection::{Evidence, FailureRow, Signature};
 use constant::constant;
-use exits::{TOGETHER_MICROS, cut_with, early_in_bursts, exits, is_at};
+use exits::{TOGETHER_MICROS, cut_with, early_in_bursts, exits, is_at, is_beside, refusals};
 use paths::{paths, poison, size_limits};
 use targets::{bad_targets, comings_and_goings};
 
@@ -47,6 +47,8 @@ pub struct Patterns {
     pub poison: Option<Poison>,
     /// What is cut together with requests for a path that fails each time.
     pub cut_with: Vec<CutWith>,
+    /// When each target refused connections.
+    refusals: BTreeMap<Arc<str>, Vec<i64>>,
     /// A constant that the times of late closed rows cluster at.
     pub constant: Option<Constant>,
     /// Targets that stop appearing while the others go on.
@@ -73,6 +75,7 @@ impl Patterns {
             killer_paths: Vec::new(),
             cut_with: Vec::new(),
             poison: None,
+            refusals: refusals(evidence),
             constant: constant(evidence),
             left,
             arrived,
@@ -120,6 +123,14 @@ impl Patterns {
             let died = self.exit_of(row).is_some_and(|exit| 0 < exit.refused_after);
             (deaths + u64::from(died), all + 1)
         })
+    }
+
+    /// The target of the row refused another connection within two seconds.
+    pub fn is_beside_refusal(&self, row: &FailureRow) -> bool {
+        row.target
+            .as_ref()
+            .and_then(|target| self.refusals.get(target))
+            .is_some_and(|refusals| is_beside(refusals, row.time))
     }
 
     /// The exit that a row belongs to.

@@ -188,5 +188,12 @@ pub(crate) static LIBRARY: LazyLock<Vec<Told>> = LazyLock::new(|| {
         diagnoses: diagnoses(&objects(&folder), snapshot(&folder).as_ref()),
         folder,
     };
-    folders().into_iter().map(told).collect()
+    let folders = folders();
+    let share = folders.len().div_ceil(4);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (folders.chunks(share))
+            .map(|part| scope.spawn(move || part.iter().cloned().map(told).collect::<Vec<_>>()))
+            .collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    })
 });

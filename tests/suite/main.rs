@@ -13,6 +13,7 @@ mod command_line;
 #[cfg(feature = "cli")]
 mod handler;
 mod library;
+mod made_up;
 mod matrix;
 #[cfg(feature = "aws")]
 mod permissions;

@@ -7,6 +7,10 @@
 //! | `snapshot/` | the configuration as the AWS CLI prints it; may be missing, or lack files |
 //! | `expected.txt`, `expected.json` | the message; `UPDATE_EXPECT=1 cargo test` writes them |
 //!
+//! `labels` and `failures` come from the mechanism: a test of the simulator makes each log again and holds
+//! them to it. `first_cause` is decided from the mechanism and the data at hand before looking at what is
+//! diagnosed; where that is not it, `missed` says why.
+//!
 //! To add one: make the folder with its `scenario.json` (the same command line with `--describe` in
 //! place of the options for the snapshot counts the `failures`), then `cargo run --example simulate --
 //! --again tests/scenarios/NAME`, then `UPDATE_EXPECT=1 cargo test --test suite`, and read what was
@@ -188,5 +192,12 @@ pub(crate) static LIBRARY: LazyLock<Vec<Told>> = LazyLock::new(|| {
         diagnoses: diagnoses(&objects(&folder), snapshot(&folder).as_ref()),
         folder,
     };
-    folders().into_iter().map(told).collect()
+    let folders = folders();
+    let share = folders.len().div_ceil(4);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (folders.chunks(share))
+            .map(|part| scope.spawn(move || part.iter().cloned().map(told).collect::<Vec<_>>()))
+            .collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    })
 });

@@ -14,6 +14,7 @@ mod command_line;
 mod handler;
 mod keep_alive;
 mod library;
+mod made_up;
 mod matrix;
 #[cfg(feature = "aws")]
 mod permissions;

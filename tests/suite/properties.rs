@@ -1,15 +1,12 @@
 //! What must not change a diagnosis, over the logs of the library and over rows made up at random.
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-use alb502::{
-    detection::Evidence,
-    diagnosis::{Confidence, Diagnosis, Fact, Facts, Gap, RankedCause, diagnose},
-    local::snapshot::Snapshot,
-};
-use proptest::prelude::*;
+use alb502::diagnosis::{Confidence, Diagnosis, Fact, Facts, Gap, RankedCause, diagnose};
+use proptest::{prelude::*, test_runner::RngSeed};
 use serde_json::Value;
 
 use crate::library::{LIBRARY, Object, Told, diagnoses, facts, objects, read, snapshot};
+use crate::made_up::{Made, delivered, made};
 
 /// What a diagnosis says, without the objects it was read from.
 fn without_objects(diagnoses: &[Diagnosis]) -> Value {
@@ -73,7 +70,7 @@ fn part(name: &str, number: usize) -> String {
 /// The rows of each object dealt to up to three objects, in any order; then the objects in any order.
 /// What is no access log stays as it is, and so does a damaged object.
 fn dealt(objects: &[Object], seed: u64) -> Vec<Object> {
-    let mut dice = Dice(seed | 1);
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut all = Vec::new();
     for object in objects {
         let (Some(mut rows), true) = (rows(object), object.name.contains("_app.")) else {
@@ -157,8 +154,8 @@ fn denied<T>(fact: &str) -> Fact<T> {
 
 type Take = fn(&mut Facts);
 
-/// Every fact, and how it is taken away.
-const FACTS: [(&str, Take); 13] = [
+/// Every fact, and how it is taken away; at last, all of them.
+const FACTS: [(&str, Take); 14] = [
     ("load balancer", |it| it.load_balancer = denied("load balancer")),
     ("load balancer attributes", |it| {
         it.load_balancer_attributes = denied("load balancer attributes");
@@ -176,6 +173,7 @@ const FACTS: [(&str, Take); 13] = [
     ("instances", |it| it.instances = denied("instances")),
     ("subnets", |it| it.subnets = denied("subnets")),
     ("network ACLs", |it| it.network_acls = denied("network ACLs")),
+    ("everything", |it| *it = Facts::unknown("access denied")),
 ];
 
 /// Where taking a fact away makes alb502 surer today: scenario, fact, cause, why. Repair one, and its row
@@ -203,7 +201,7 @@ fn surer(before: &[RankedCause], after: &[RankedCause]) -> Vec<(String, Confiden
 
 #[test]
 fn taking_a_fact_away_makes_no_cause_surer() {
-    let mut found = Vec::new();
+    let (mut found, mut changed) = (Vec::new(), 0);
     for told in small() {
         let Some(config) = snapshot(&told.folder) else {
             continue;
@@ -216,16 +214,93 @@ fn taking_a_fact_away_makes_no_cause_surer() {
                 let mut less = whole.clone();
                 take(&mut less);
                 let after = diagnose(evidence, &less, &reading);
+                changed += u64::from(before.causes != after.causes);
                 for (cause, confidence) in surer(&before.causes, &after.causes) {
                     found.push((told.name.clone(), fact, cause, format!("{confidence:?}")));
                 }
             }
         }
     }
+    assert!(50 < changed, "nothing hangs on the facts: {changed}");
     let known: Vec<_> = KNOWN.iter().map(|it| (it.0, it.1, it.2)).collect();
     let names: Vec<_> = found.iter().map(|it| (it.0.as_str(), it.1, it.2.as_str())).collect();
     let new: Vec<_> = found.iter().zip(&names).filter(|(_, name)| !known.contains(name)).collect();
     let gone: Vec<_> = known.iter().filter(|name| !names.contains(name)).collect();
     assert!(new.is_empty(), "surer with less: {new:#?}");
     assert!(gone.is_empty(), "repaired, take these out of the list: {gone:#?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 100,
+        // The same rows each time: what fails here fails everywhere.
+        rng_seed: RngSeed::Fixed(502),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn how_made_up_rows_are_dealt_to_objects_changes_nothing(
+        rows in prop::collection::vec(made(), 20..300),
+        seed in any::<u64>(),
+    ) {
+        let objects = delivered(&rows);
+        let (a, b) = (diagnoses(&objects, None), diagnoses(&dealt(&objects, seed), None));
+        prop_assert_eq!(difference(&without_objects(&a), &without_objects(&b), ""), None);
+    }
+
+    #[test]
+    fn the_neighbours_of_made_up_rows_change_nothing(
+        rows in prop::collection::vec(made(), 20..300),
+    ) {
+        let objects = delivered(&rows);
+        let (a, b) = (diagnoses(&objects, None), diagnoses(&with_neighbour(&objects), None));
+        prop_assert_eq!(difference(&without_objects(&a), &without_objects(&b), ""), None);
+    }
+}
+
+#[test]
+fn made_up_rows_are_read_and_give_incidents() {
+    let row = |n: i64, ending| Made {
+        node: 0,
+        target: 1,
+        path: 1,
+        created: n * 900,
+        took: 20,
+        ending,
+        traced: true,
+    };
+    let rows: Vec<Made> = (0..200).map(|n| row(n, if n % 10 == 0 { 3 } else { 0 })).collect();
+    let objects = delivered(&rows);
+    let found = diagnoses(&objects, None);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].requests, found[0].failures, found[0].parser.malformed), (200, 20, 0));
+    let lines = |objects: &[Object]| -> usize {
+        objects.iter().map(|it| it.bytes.iter().filter(|byte| **byte == b'\n').count()).sum()
+    };
+    assert!((0..9).any(|seed| objects.len() < dealt(&objects, seed).len()));
+    assert_eq!(lines(&objects), lines(&dealt(&objects, 7)));
+    assert_eq!(lines(&objects) + 180, lines(&with_neighbour(&objects)));
+}
+
+/// Known: among rows of one moment without a trace id, the order of the objects decides which of them is
+/// shown, for the target is not among what failed rows are sorted by. Real load balancers write trace
+/// ids. Once it is repaired this test fails, and has to go.
+#[test]
+fn known_rows_of_one_moment_without_trace_ids_are_shown_in_the_order_of_reading() {
+    let row = |n: i64, target| Made {
+        node: target,
+        target,
+        path: 1,
+        created: n * 9_000,
+        took: 20,
+        ending: 3,
+        traced: false,
+    };
+    let rows: Vec<Made> = (0..20).flat_map(|n| [row(n, 0), row(n, 1)]).collect();
+    let mut objects = delivered(&rows);
+    let before = without_objects(&diagnoses(&objects, None));
+    objects.reverse();
+    let after = without_objects(&diagnoses(&objects, None));
+    assert!(difference(&before, &after, "").is_some_and(|at| at.starts_with(".samples.target")));
 }

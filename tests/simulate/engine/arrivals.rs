@@ -49,7 +49,7 @@ impl<S: Sink> Engine<'_, S> {
             let id = self.id();
             let asked =
                 Asked { url: url.clone(), received: 240, trace, poller: false, coarse: true };
-            self.insert(id, client, batches.path, asked);
+            self.insert(id, client, batches.path, &asked);
             self.forward(id, self.fleet.paths[batches.path].group)?;
         }
         self.after(micros(batches.seconds), Event::Batch(number + 1));
@@ -93,7 +93,8 @@ impl<S: Sink> Engine<'_, S> {
         let trace = [self.rng.next(), self.rng.next()];
         let coarse = self.fleet.traffic.coarse;
         let trace = if coarse { [0, id << 32] } else { trace };
-        self.insert(id, client, path, Asked { url, received, trace, poller, coarse });
+        let asked = Asked { url, received, trace, poller, coarse };
+        self.insert(id, client, path, &asked);
         let group = self.fleet.paths[path].group;
         if self.fleet.paths[path].does.rule().is_some() {
             return self.rule_answers(id);
@@ -109,7 +110,7 @@ impl<S: Sink> Engine<'_, S> {
         self.forward(id, group)
     }
 
-    fn insert(&mut self, id: Id, client: usize, path: usize, text: Asked) {
+    fn insert(&mut self, id: Id, client: usize, path: usize, asked: &Asked) {
         let c = &self.clients[client];
         let protocol = if c.kind == "h2" { "HTTP/2.0" } else { "HTTP/1.1" };
         let method = self.fleet.paths[path].method;
@@ -120,11 +121,11 @@ impl<S: Sink> Engine<'_, S> {
             target: None,
             connection: None,
             sent: None,
-            trace: text.trace,
-            url: format!("{method} {} {protocol}", text.url),
-            received: text.received,
-            poller: text.poller,
-            coarse: text.coarse,
+            trace: asked.trace,
+            url: format!("{method} {} {protocol}", asked.url),
+            received: asked.received,
+            poller: asked.poller,
+            coarse: asked.coarse,
             at_server: false,
             tried: 0,
             status: 200,

@@ -223,7 +223,7 @@ impl<S: Sink> Engine<'_, S> {
         let state = &mut self.states[target];
         state.answers += 1;
         let fill = self.fleet.targets[target].server.max_requests;
-        if fill.is_some_and(|fill| state.answers % fill == 0) {
+        if fill.is_some_and(|fill| state.answers.is_multiple_of(fill)) {
             self.reload(target);
         }
     }

@@ -16,13 +16,21 @@ impl<S: Sink> Engine<'_, S> {
         let ip = self.fleet.nodes[client.node].clone();
         let known = self.known[client.node].first().cloned().unwrap_or_default();
         let pick = self.rng.below(known.len());
-        let healthy = |t: &&usize| {
-            let t = &self.fleet.targets[**t];
-            t.listening && !t.firewalled && t.host_up && t.server.speaks == Speaks::Http
+        let wall = self.wall;
+        let healthy = |number: &&usize| {
+            let t = &self.fleet.targets[**number];
+            let walled = wall.is_some_and(|wall| wall.stops(client.node, **number));
+            t.listening
+                && !t.firewalled
+                && !walled
+                && !t.app_down
+                && t.host_up
+                && t.server.speaks == Speaks::Http
         };
         let target =
             known.get(pick).filter(healthy).map(|&t| self.fleet.targets[t].endpoint.clone());
-        let tls_group = self.fleet.groups.first().is_some_and(|g| g.https);
+        // What needs a handshake or another protocol is left to the requests of the scenario.
+        let plain = self.fleet.groups.first().is_some_and(|g| !g.https && g.version == "HTTP1");
         let trace = Some([self.rng.next(), self.rng.next()]);
         let took = self.rng.micros(0.001, 0.006);
         if kind == 0 {
@@ -57,7 +65,7 @@ impl<S: Sink> Engine<'_, S> {
         let (request, redirect);
         match kind {
             0 => {
-                let (Some(endpoint), false) = (&target, tls_group) else {
+                let (Some(endpoint), true) = (&target, plain) else {
                     return Ok(());
                 };
                 request = format!("GET https://{host}:443{probe} HTTP/1.1");

@@ -60,7 +60,10 @@ pub(super) fn evidence(
     let mut failures: Vec<FailureRow> =
         failures.into_iter().map(|kept| failure_row(detector, kept, &answered)).collect();
     failures.sort_by(|a, b| {
-        (a.time, a.created, &a.trace_id, &a.path).cmp(&(b.time, b.created, &b.trace_id, &b.path))
+        let key = |row: &FailureRow| {
+            (row.time, row.created, row.trace_id.clone(), row.path.clone(), row.target.clone())
+        };
+        key(a).cmp(&key(b)).then_with(|| (&a.node, &a.object).cmp(&(&b.node, &b.object)))
     });
     Evidence {
         kind,

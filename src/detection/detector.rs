@@ -458,8 +458,9 @@ impl Row {
         // DefaultHasher::new has fixed keys: the choice of rows must not differ between runs.
         let mut hasher = DefaultHasher::new();
         (self.time, self.created).hash(&mut hasher);
-        (entry.get(Field::ClientPort), entry.get(Field::Request), entry.get(Field::TraceId))
-            .hash(&mut hasher);
+        for field in [Field::ClientPort, Field::TargetPort, Field::Request, Field::TraceId] {
+            entry.get(field).hash(&mut hasher);
+        }
         hasher.finish()
     }
 }

@@ -225,6 +225,12 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
              let the target read the body and answer 413 instead of closing.",
         ));
     }
+    if said.title.is_some() {
+        said.fixes.push(Fix::new(
+            "Look in the server's own log at the times of the samples: workers that are recycled, a \
+             reload, a limit of connections or requests, a handler that gives up.",
+        ));
+    }
     said.fixes.push(Fix::new(
         "Look on the target at the times of the samples: kernel log (out of memory), crash reports, \
          restarts of the process or container, deploys.",

@@ -35,8 +35,9 @@ fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
 }
 
 /// The target answers between most of the refusals that follow each other: it is up, and refuses some.
-pub(super) fn is_sporadic(target: &TargetEvidence) -> bool {
-    SPORADIC_PAIRS <= target.refused_pairs
+pub(super) fn is_sporadic(case: &Case<'_>, target: &TargetEvidence) -> bool {
+    !case.patterns.refusals_in_spells
+        && SPORADIC_PAIRS <= target.refused_pairs
         && target.refused_pairs < 2 * target.refused_pairs_with_answers
 }
 
@@ -108,7 +109,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         .filter_map(|(name, _)| case.target(name))
         .fold((0, 0), |sum, it| (sum.0 + it.refused_pairs, sum.1 + it.refused_pairs_with_answers));
     // A process that is down answers nothing between two refusals.
-    let sporadic = SPORADIC_PAIRS <= pairs && pairs < 2 * answered;
+    let sporadic =
+        !case.patterns.refusals_in_spells && SPORADIC_PAIRS <= pairs && pairs < 2 * answered;
     let by_rows = match speaks_tls {
         _ if 0 < undocumented => Confidence::Medium,
         Some(true) if words::served_in_span(case, claimed) == 0 => Confidence::Low,
@@ -141,7 +143,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     if undocumented < claimed.at_hand() {
         said.evidence.push(words::of_failures(
             claimed,
-            "the connection to the target was never established (-1 -1 -1).",
+            "the connection to the target was never established (all three times are -1).",
         ));
     }
     if let Unconnected::Refused(errors) = unconnected {
@@ -162,10 +164,16 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     if let Some(target) = claimed.targets().first().and_then(|(name, _)| case.target(name)) {
         let before = target.first_success.zip(target.first_failure).is_some_and(|(a, b)| a < b);
         let after = target.last_success.zip(target.last_failure).is_some_and(|(a, b)| b < a);
+        let between = target.last_success.zip(target.first_failure).is_some_and(|(a, b)| b < a);
         let story = match (before, after) {
-            (true, true) if sporadic => "answers in between: it is up, and refuses some",
-            (true, true) => "answered before and after: its process went down and came back",
-            (true, false) => "answered before and not since: its process is down",
+            _ if sporadic => "answers in between: it is up, and refuses some",
+            (true, true) => {
+                "answered before and after: what listens on its port went away for a while"
+            }
+            (true, false) if between => {
+                "answered in between: what listens on its port comes and goes"
+            }
+            (true, false) => "answered before and not since: nothing listens on its port any more",
             (false, true) => "answers since: it got requests before its process listened",
             (false, false) => "never answered: its process is not up, or on another port",
         };

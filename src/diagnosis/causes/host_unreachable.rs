@@ -19,8 +19,20 @@ pub(super) const CAUSE: Cause = Cause {
     explain,
 };
 
-fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
-    (row.signature == Signature::Unreachable).then(|| Strength::Likely.into())
+fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
+    if row.signature == Signature::Unreachable {
+        return Some(Strength::Likely.into());
+    }
+    // Attempts that wait for the same address fail at the same time, however long each has waited: quick
+    // ones belong to it, on a target that does not answer meanwhile.
+    let target = case.target(row.target.as_deref()?)?;
+    let slow = target.of(Signature::Unreachable);
+    let silent = target.last_success <= target.first_failure;
+    let belongs = row.signature == Signature::NotConnected
+        && 2 <= slow
+        && target.of(Signature::NotConnected) <= 4 * slow
+        && silent;
+    belongs.then(|| Strength::Strong.into())
 }
 
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {

@@ -310,7 +310,7 @@ fn say_timer(timer: &Timer, name_targets: bool, said: &mut Explanation) {
     ));
     let servers: Vec<String> = server_defaults::matching(timer.first, timer.last)
         .map(|it| {
-            let late = if 1.0 <= it.late { ", and it closes up to a second late" } else { "" };
+            let late = if 0.5 <= it.late { ", and it closes up to a second late" } else { "" };
             format!("{} ({}{late})", it.server, seconds(it.seconds))
         })
         .collect();

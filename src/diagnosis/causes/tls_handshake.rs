@@ -31,6 +31,9 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     if row.error_reason.as_deref() == Some("HANDSHAKE_TIMEOUT") {
         return Some(Strength::Likely.into());
     }
+    if row.signature == Signature::ClosedEarly && closes_after_handshake(case, row) {
+        return Some(Strength::Strong.into());
+    }
     if row.signature != Signature::NotConnected || case.is_https_group() == Some(false) {
         return None;
     }
@@ -47,7 +50,24 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     // A target that answers over TLS before and after can do the handshake: then it was refused, unless it
     // answers between refusals as well, when its process is there all the time.
     let never = target.successes == 0 && !passes_https_health_check(case);
-    (never || connect_refused::is_sporadic(target)).then(|| Strength::Strong.into())
+    (never || connect_refused::is_sporadic(case, target)).then(|| Strength::Strong.into())
+}
+
+/// With TLS 1.3 the load balancer has sent the request before the target says that it demands a client
+/// certificate: the connection stands, and closes at once, each time (measured).
+fn closes_after_handshake(case: &Case<'_>, row: &FailureRow) -> bool {
+    const MIN_REQUESTS: u64 = 5;
+    let speaks_http1 = case.target_group().is_some_and(|group| {
+        group.protocol_version.as_deref().is_none_or(|version| version == "HTTP1")
+    });
+    let Some(target) = row.target.as_deref().and_then(|name| case.target(name)) else {
+        return false;
+    };
+    case.is_https_group() == Some(true)
+        && speaks_http1
+        && target.first_success.is_none()
+        && MIN_REQUESTS <= target.requests
+        && !passes_https_health_check(case)
 }
 
 /// The health check does the same handshake on the same port, and passes.
@@ -84,10 +104,24 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
              its word.",
         ));
     }
-    if undocumented < claimed.at_hand() {
+    let closed = claimed.rows_where(|row| row.signature == Signature::ClosedEarly);
+    if 0 < closed {
+        said.evidence.push(Statement::counted(
+            closed,
+            claimed.at_hand(),
+            format!(
+                "The target group speaks HTTPS, and {} closed as soon as the request was sent: with \
+                 TLS 1.3 a target that demands a client certificate, which the load balancer has not, \
+                 looks like this.",
+                plural(closed, "connection")
+            ),
+        ));
+    }
+    if undocumented + closed < claimed.at_hand() {
         said.evidence.push(words::of_failures(
             claimed,
-            "the target group speaks HTTPS, and no connection was established (-1 -1 -1).",
+            "the target group speaks HTTPS, and no connection was established (all three times are \
+             -1).",
         ));
     }
     if let Unconnected::Handshake(errors) = unconnected {

@@ -5,6 +5,7 @@ use crate::{
     detection::detector::target_address,
     diagnosis::{
         Case, Fix, Statement,
+        chance::chance,
         command::{Command, Piece, Value},
         covers,
     },
@@ -47,6 +48,7 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
         _ => format!("over {}", plural(paths, "path")),
     };
     let here = targets.len() as u64;
+    let over_paths = format!("{over_paths}{}", one_node(case, claimed).unwrap_or_default());
     Some(if all == 1 {
         Statement::new(format!("The group has one target in the log, {first}; {over_paths}."))
     } else if here == 1 {
@@ -63,6 +65,26 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
                 "Spread over {here} of {all} targets ({first} has {} of these failures), {over_paths}.",
                 percent(rows as f64 / claimed.at_hand().max(1) as f64)
             ),
+        )
+    })
+}
+
+/// When all rows came through one load-balancer node of several, and that is no chance: the way from that
+/// node, or its zone, is at fault.
+fn one_node(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<String> {
+    let nodes = super::most(claimed.rows.iter().map(|row| &*row.node));
+    let [(node, rows)] = nodes.as_slice() else { return None };
+    let share = case.evidence.nodes.iter().find(|it| *it.name == **node)?.requests as f64
+        / case.evidence.nodes.iter().map(|it| it.requests).sum::<u64>().max(1) as f64;
+    let others = case.evidence.nodes.len().checked_sub(1).filter(|others| 0 < *others)?;
+    (chance(*rows, *rows, share) < 1e-3).then(|| {
+        format!(
+            ", all through the load-balancer node {}; {} brought none",
+            neutralize::plain(node),
+            match others {
+                1 => "the other".to_owned(),
+                many => format!("the other {many}"),
+            }
         )
     })
 }

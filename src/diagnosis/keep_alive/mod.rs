@@ -128,10 +128,13 @@ impl KeepAlive {
         let mut timers: Vec<Timer> = Vec::new();
         while timers.len() < MAX_TIMERS {
             let Some(timer) = timer(&closed, &pauses.healthy) else { break };
+            let before = closed.clone();
             closed.retain(|pause| !timer.explains(&pause.target, &pause.gaps));
+            let parts = by_setting(&timer, &before);
             match timers.iter_mut().find(|it| it.is_beside(&timer)) {
-                Some(same) => same.join(&timer),
-                None => timers.push(timer),
+                Some(same) if parts.is_empty() => same.join(&timer),
+                _ if parts.is_empty() => timers.push(timer),
+                _ => timers.extend(parts),
             }
         }
         timers.sort_by_key(|timer| std::cmp::Reverse(timer.estimate.gaps));
@@ -172,6 +175,61 @@ impl Timer {
         }
         self.targets.sort();
     }
+}
+
+/// Settings closer than this are not told apart, seconds: an exact timer scatters less.
+const APART_SECONDS: f64 = 0.3;
+
+/// A target shows a setting of its own in so many gaps.
+const MIN_GAPS_OF_ONE: usize = 3;
+
+/// The parts of a wide pile whose targets have different settings, one for each setting; none when it is
+/// one setting that scatters.
+fn by_setting(timer: &Timer, closed: &[&Pause]) -> Vec<Timer> {
+    let within = |pause: &Pause| {
+        let gaps = gaps(pause, timer.is_latest).iter().map(|gap| f64::from(*gap));
+        gaps.into_iter().find(|gap| (timer.first..=timer.last).contains(gap))
+    };
+    let mut of_each: Vec<(Vec<f64>, Vec<Arc<str>>)> = Vec::new();
+    for target in &timer.targets {
+        let own = closed.iter().filter(|pause| pause.target == *target);
+        let mut own: Vec<f64> = own.filter_map(|pause| within(pause)).collect();
+        own.sort_by(f64::total_cmp);
+        of_each.push((own, vec![Arc::clone(target)]));
+    }
+    of_each.sort_by(|(a, _), (b, _)| {
+        let first = |gaps: &[f64]| gaps.first().copied().unwrap_or(f64::INFINITY);
+        first(a).total_cmp(&first(b))
+    });
+    let mut settings: Vec<(Vec<f64>, Vec<Arc<str>>)> = Vec::new();
+    for (own, targets) in of_each {
+        match settings.last_mut() {
+            Some((gaps, names))
+                if own.first().zip(gaps.last()).is_none_or(|(a, b)| *a < b + APART_SECONDS) =>
+            {
+                gaps.extend(own);
+                gaps.sort_by(f64::total_cmp);
+                names.extend(targets);
+            }
+            _ => settings.push((own, targets)),
+        }
+    }
+    if settings.len() < 2 || settings.iter().any(|(gaps, _)| gaps.len() < MIN_GAPS_OF_ONE) {
+        return Vec::new();
+    }
+    let part = |(gaps, targets): (Vec<f64>, Vec<Arc<str>>)| {
+        let of = closed.iter().filter(|pause| targets.contains(&pause.target)).count() as u64;
+        Some(Timer {
+            estimate: interval(&gaps)?,
+            first: *gaps.first()?,
+            last: *gaps.last()?,
+            of,
+            healthy_share: timer.healthy_share,
+            is_latest: timer.is_latest,
+            targets,
+        })
+    };
+    settings.into_iter().filter_map(part).collect()
 }
 
 /// A pile-up that chance does not make.

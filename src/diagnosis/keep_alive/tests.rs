@@ -79,6 +79,27 @@ fn two_settings_are_two_timers() {
 }
 
 #[test]
+fn settings_a_second_apart_are_told_apart_by_their_targets() {
+    let mut both = Vec::new();
+    for step in 0..8 {
+        let late = step as f32 * 0.004;
+        both.push(pause("10.0.1.5:80", "/", &[5.0 + late]));
+        both.push(pause("10.0.1.6:80", "/", &[5.8 + late]));
+    }
+    let found = show(both, even());
+    let gaps: Vec<(u64, usize)> =
+        found.timers.iter().map(|it| (it.estimate.gaps, it.targets.len())).collect();
+    assert_eq!(gaps, [(8, 1), (8, 1)]);
+    // One setting that scatters over all its targets is one.
+    let mut one = Vec::new();
+    for step in 0..16 {
+        let target = ["10.0.1.5:80", "10.0.1.6:80"][step % 2];
+        one.push(pause(target, "/", &[2.0 + step as f32 * 0.05]));
+    }
+    assert_eq!(show(one, even()).timers.len(), 1);
+}
+
+#[test]
 fn a_path_that_fails_each_time_shows_no_timer() {
     let polled = (0..10).map(|n| pause("10.0.1.5:80", "/broken", &[2.0 + n as f32 * 0.001]));
     let pauses = Pauses { closed_early: polled.collect(), healthy: even(), ..Pauses::default() };

@@ -144,6 +144,20 @@ pub(super) fn refusals(evidence: &Evidence) -> BTreeMap<Arc<str>, Vec<i64>> {
     times
 }
 
+/// Whether the refusals of all targets together come in spells: many within a second of each other, where
+/// refusals at random would be further apart.
+pub(super) fn come_in_spells(refusals: &BTreeMap<Arc<str>, Vec<i64>>) -> bool {
+    const CLOSE_MICROS: i64 = 1_000_000;
+    let mut times: Vec<i64> = refusals.values().flatten().copied().collect();
+    times.sort_unstable();
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { return false };
+    let pairs = times.len() as u64 - 1;
+    let close = times.windows(2).filter(|pair| pair[1] - pair[0] <= CLOSE_MICROS).count() as u64;
+    let mean = (last - first) as f64 / pairs.max(1) as f64;
+    let usual = 1.0 - (-(CLOSE_MICROS as f64) / mean.max(1.0)).exp();
+    chance(close, pairs, usual) < 1e-3
+}
+
 /// A process that goes down closes what is open and refuses what comes: within this time a request that
 /// is closed and one that is refused met the same event.
 const BESIDE_MICROS: i64 = 2_000_000;

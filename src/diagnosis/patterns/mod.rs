@@ -16,7 +16,9 @@ pub use paths::{Poison, SizeLimit};
 use super::{Case, keep_alive::KeepAlive, network::Network};
 use crate::detection::{Evidence, FailureRow, Signature};
 use constant::constant;
-use exits::{TOGETHER_MICROS, cut_with, early_in_bursts, exits, is_at, is_beside, refusals};
+use exits::{
+    TOGETHER_MICROS, come_in_spells, cut_with, early_in_bursts, exits, is_at, is_beside, refusals,
+};
 use paths::{paths, poison, size_limits};
 use targets::{bad_targets, comings_and_goings};
 
@@ -49,6 +51,8 @@ pub struct Patterns {
     pub cut_with: Vec<CutWith>,
     /// When each target refused connections.
     refusals: BTreeMap<Arc<str>, Vec<i64>>,
+    /// Refused connections come in spells: what listens goes away for moments.
+    pub refusals_in_spells: bool,
     /// A constant that the times of late closed rows cluster at.
     pub constant: Option<Constant>,
     /// Targets that stop appearing while the others go on.
@@ -64,6 +68,7 @@ impl Patterns {
     pub fn of(evidence: &Evidence) -> Self {
         let (failing_paths, leaning_paths) = paths(evidence);
         let (left, arrived) = comings_and_goings(evidence);
+        let refusals = refusals(evidence);
         let mut patterns = Self {
             keep_alive: KeepAlive::of(&evidence.pauses, &failing_paths),
             failing_paths,
@@ -75,7 +80,8 @@ impl Patterns {
             killer_paths: Vec::new(),
             cut_with: Vec::new(),
             poison: None,
-            refusals: refusals(evidence),
+            refusals_in_spells: come_in_spells(&refusals),
+            refusals,
             constant: constant(evidence),
             left,
             arrived,

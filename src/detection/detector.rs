@@ -8,14 +8,11 @@ use std::{
 
 use super::{
     cell::{self, Answer, Cell, Details, KeptFailure, Tally},
-    collect,
-    evidence::{Evidence, Kind},
     folded_path,
     names::{NameId, Names},
     signature::Signature,
     spikes,
     thresholds::{Thresholds, WINDOW_MICROS},
-    trickles,
 };
 use crate::access_log::{Entry, Field, ObjectKey, parse::endpoint};
 
@@ -54,13 +51,13 @@ pub struct SourceId {
 /// Counts the rows of any number of objects and judges them at the end.
 #[derive(Debug)]
 pub struct Detector {
-    thresholds: Thresholds,
+    pub(super) thresholds: Thresholds,
     pub(super) names: Names,
     pub(super) paths: Names,
     pub(super) objects: Names,
     /// Account and region of a load balancer.
-    places: HashMap<NameId, (NameId, NameId)>,
-    groups: HashMap<GroupKey, Group>,
+    pub(super) places: HashMap<NameId, (NameId, NameId)>,
+    pub(super) groups: HashMap<GroupKey, Group>,
     last_group: Option<GroupKey>,
     detailed_cells: usize,
     details_are_full: bool,
@@ -70,9 +67,9 @@ pub struct Detector {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct GroupKey {
-    load_balancer: NameId,
-    target_group: Option<NameId>,
+pub(super) struct GroupKey {
+    pub(super) load_balancer: NameId,
+    pub(super) target_group: Option<NameId>,
 }
 
 #[derive(Debug, Default)]
@@ -247,60 +244,6 @@ impl Detector {
             totals.add(&cell.counts);
         }
         totals
-    }
-
-    /// The incidents in the rows so far, ordered by load balancer, target group and time; trickles come
-    /// after the spikes, and 502s on purpose last.
-    pub fn incidents(&self) -> Vec<Evidence> {
-        let mut incidents = Vec::new();
-        for (key, group) in &self.groups {
-            let place = self.places.get(&key.load_balancer);
-            let identity = collect::Identity {
-                load_balancer_id: key.load_balancer,
-                load_balancer: self.names.get(key.load_balancer),
-                account: place.map(|(account, _)| self.names.get(*account)),
-                region: place.map(|(_, region)| self.names.get(*region)),
-                target_group_arn: key.target_group.map(|arn| self.names.get(arn)),
-            };
-            let tallies = |failures: fn(&Cell) -> u64, requests: fn(&Cell) -> u64| {
-                group
-                    .windows
-                    .iter()
-                    .map(|(&window, cell)| {
-                        let tally =
-                            spikes::Tally { requests: requests(cell), failures: failures(cell) };
-                        (window, tally)
-                    })
-                    .collect::<BTreeMap<_, _>>()
-            };
-            let real = tallies(|cell| cell.counts.failures, |cell| cell.counts.requests);
-            let mut ranges = spikes::find(&real, &self.thresholds);
-            let leaks = trickles::find(&real, &ranges, &self.thresholds);
-            for &range in &leaks {
-                let trickle = Kind::Trickle;
-                incidents.push(collect::evidence(self, group, &identity, range, trickle, &ranges));
-            }
-            if ranges.is_empty() && leaks.is_empty() {
-                let intentional = tallies(
-                    |cell| cell.counts.intentional_502,
-                    |cell| cell.counts.requests + cell.counts.intentional_502,
-                );
-                ranges = spikes::find(&intentional, &self.thresholds);
-            }
-            for range in ranges {
-                incidents.push(collect::evidence(self, group, &identity, range, Kind::Spike, &[]));
-            }
-        }
-        // What nobody wanted comes before what a rule answers on purpose.
-        incidents.sort_by(|a, b| {
-            let key = |it: &Evidence| {
-                let on_purpose = it.counts.failures == 0;
-                let whose = (it.load_balancer.clone(), it.target_group_arn.clone());
-                (on_purpose, it.kind, whose, it.window)
-            };
-            key(a).cmp(&key(b))
-        });
-        incidents
     }
 
     /// Gives up the details of windows without a failure that are far from any with one. When that

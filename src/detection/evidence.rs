@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{pauses::Pauses, signature::Signature};
+use super::signature::Signature;
 use crate::access_log::object_key::{is_account, is_region};
 
 /// A span of time, UTC: the start belongs to it, the end does not.
@@ -358,4 +358,30 @@ impl FailureRow {
     pub fn target_seconds(&self) -> Option<f64> {
         self.times[1].filter(|seconds| 0.0 <= *seconds)
     }
+}
+
+/// A request, and how long before it the same target had answered through the same node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pause {
+    /// `ip:port`.
+    pub target: Arc<str>,
+    /// Query cut, ids folded; `None` for successful requests.
+    pub path: Option<Arc<str>>,
+    /// Seconds between earlier answers and the sending of the request, the latest answer first.
+    pub gaps: Box<[f32]>,
+    /// The path of the latest answer. Written by strangers.
+    pub after: Option<Arc<str>>,
+}
+
+/// The pauses of one incident and the time around it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pauses {
+    /// Requests that were closed early, those of one moment and node once.
+    pub closed_early: Vec<Pause>,
+    /// Early closed requests without an earlier answer at hand, or on a pair too busy to be followed.
+    pub unknown: u64,
+    /// Successful requests of the same nodes and targets, at about the same times.
+    pub healthy: Vec<Pause>,
+    /// Seconds since the latest answer, of all successful requests, sorted; an even sample of many.
+    pub successes: Vec<f64>,
 }

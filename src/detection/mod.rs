@@ -12,13 +12,15 @@ pub mod thresholds;
 mod cell;
 mod collect;
 mod folded_path;
+mod incidents;
 mod names;
 mod pauses;
 mod spikes;
 mod trickles;
 
 pub use detector::{Detector, SourceId};
-pub use evidence::{Counts, Distribution, Evidence, FailureRow, Kind, Minute, Window};
-pub use pauses::{Pause, Pauses};
+pub use evidence::{
+    Counts, Distribution, Evidence, FailureRow, Kind, Minute, Pause, Pauses, Window,
+};
 pub use signature::Signature;
 pub use thresholds::Thresholds;

@@ -10,6 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     cell::KeptFailure,
     detector::{Detector, Group},
+    evidence::{Pause, Pauses},
     names::NameId,
     signature::Signature,
     thresholds::WINDOW_MICROS,
@@ -35,38 +36,20 @@ const MAX_GAPS: usize = 512;
 /// that servers have is 130 s (Kestrel). The gap to the latest answer is kept whatever its length.
 const LONGEST_GAP_MILLIS: i64 = 135_000;
 
-/// A request, and how long before it the same target had answered through the same node.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pause {
-    /// `ip:port`.
-    pub target: Arc<str>,
-    /// Query cut, ids folded; `None` for successful requests.
-    pub path: Option<Arc<str>>,
-    /// Seconds between earlier answers and the sending of the request, the latest answer first.
-    pub gaps: Box<[f32]>,
-    /// The path of the latest answer. Written by strangers.
-    pub after: Option<Arc<str>>,
-}
-
-/// The pauses of one incident and the time around it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pauses {
-    /// Requests that were closed early, those of one moment and node once.
-    pub closed_early: Vec<Pause>,
-    /// Early closed requests without an earlier answer at hand, or on a pair too busy to be followed.
-    pub unknown: u64,
-    /// Successful requests of the same nodes and targets, at about the same times.
-    pub healthy: Vec<Pause>,
-    /// Seconds since the latest answer, of all successful requests, sorted; an even sample of many.
-    pub successes: Vec<f64>,
-}
-
 /// When each node and target last answered.
 pub(super) struct Answered {
-    /// Ends and starts of answered requests in milliseconds since 1970, and their paths, by end.
-    answers: HashMap<(NameId, NameId), Vec<(i64, i64, Option<NameId>)>>,
+    /// Answered requests by end.
+    answers: HashMap<(NameId, NameId), Vec<Exchange>>,
     /// Windows in which the pair was too busy to be followed.
     busy: HashMap<(NameId, NameId), Vec<i64>>,
+}
+
+/// A request that was answered, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Exchange {
+    end: i64,
+    start: i64,
+    path: Option<NameId>,
 }
 
 const WINDOW_MILLIS: i64 = WINDOW_MICROS / 1000;
@@ -85,8 +68,11 @@ impl Answered {
                     continue;
                 }
                 let list = answers.list.iter();
-                let list =
-                    list.map(|it| (base + i64::from(it.end), base + i64::from(it.start), it.path));
+                let list = list.map(|it| Exchange {
+                    end: base + i64::from(it.end),
+                    start: base + i64::from(it.start),
+                    path: it.path,
+                });
                 answered.answers.entry(pair).or_default().extend(list);
             }
         }
@@ -100,8 +86,7 @@ impl Answered {
     pub(super) fn any_between(&self, target: NameId, from: i64, to: i64) -> bool {
         let pairs = self.answers.iter().filter(|((_, of), _)| *of == target);
         pairs.into_iter().any(|(_, list)| {
-            list.partition_point(|(end, ..)| *end <= from)
-                < list.partition_point(|(end, ..)| *end < to)
+            list.partition_point(|it| it.end <= from) < list.partition_point(|it| it.end < to)
         })
     }
 
@@ -109,9 +94,9 @@ impl Answered {
     fn gaps(&self, pair: (NameId, NameId), start: i64, max: usize) -> Box<[f32]> {
         let Some(list) = self.answers.get(&pair) else { return Box::default() };
         let busy = self.busy.get(&pair).map_or(&[][..], Vec::as_slice);
-        let before = list.get(..list.partition_point(|(end, ..)| *end < start)).unwrap_or_default();
+        let before = list.get(..list.partition_point(|it| it.end < start)).unwrap_or_default();
         let gaps = before.iter().rev().take(max).enumerate();
-        gaps.map(|(index, (end, ..))| (index, start - end, *end))
+        gaps.map(|(index, it)| (index, start - it.end, it.end))
             .take_while(|(index, gap, end)| {
                 let (from, to) = (end.div_euclid(WINDOW_MILLIS), start.div_euclid(WINDOW_MILLIS));
                 (*index == 0 || *gap <= LONGEST_GAP_MILLIS)
@@ -137,9 +122,13 @@ impl Answered {
         self.path_at(pair(kept)?, sent(kept)?)
     }
 
+    /// `None` when several answers ended in the same millisecond: which was the latest is not told.
     fn path_at(&self, pair: (NameId, NameId), start: i64) -> Option<NameId> {
         let list = self.answers.get(&pair)?;
-        list.get(list.partition_point(|(end, ..)| *end < start).checked_sub(1)?)?.2
+        let index = list.partition_point(|it| it.end < start).checked_sub(1)?;
+        let latest = list.get(index)?;
+        let same = list.get(..index)?.iter().rev().take_while(|it| it.end == latest.end);
+        same.into_iter().all(|it| it.path == latest.path).then_some(latest.path)?
     }
 
     /// The pauses before the early closed requests among `failures`, and before successful ones.
@@ -179,17 +168,17 @@ impl Answered {
     /// When the answered requests of the pair next to `start` were sent: as many before as after.
     fn neighbours(&self, pair: (NameId, NameId), start: i64, max: usize) -> Vec<i64> {
         let Some(list) = self.answers.get(&pair) else { return Vec::new() };
-        let middle = list.partition_point(|(end, ..)| *end < start);
+        let middle = list.partition_point(|it| it.end < start);
         let last = (middle + max / 2).max(max).min(list.len());
         let first = last.saturating_sub(max);
-        list.get(first..last).unwrap_or_default().iter().map(|(_, start, _)| *start).collect()
+        list.get(first..last).unwrap_or_default().iter().map(|it| it.start).collect()
     }
 
     fn before_successes(&self) -> Vec<f64> {
         let mut seconds: Vec<f64> = self
             .answers
             .iter()
-            .flat_map(|(&pair, list)| list.iter().map(move |&(_, start, _)| (pair, start)))
+            .flat_map(|(&pair, list)| list.iter().map(move |it| (pair, it.start)))
             .filter_map(|(pair, start)| self.gaps(pair, start, 1).first().copied())
             .map(f64::from)
             .collect();

@@ -86,9 +86,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         Confidence::Medium
     } else if maybe_drained {
         Confidence::Low
-    } else if claimed.at_hand() <= 2 * limited {
-        Confidence::Medium
-    } else if claimed.at_hand() < 2 * beside {
+    } else if claimed.at_hand() <= 2 * limited.max(beside) {
         Confidence::Medium
     } else if exits.is_empty() && claimed.at_hand() < 2 * early {
         // Closed at once, without a crash, a path or a size: what closes them is not seen.

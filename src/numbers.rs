@@ -39,6 +39,9 @@ pub fn percent(fraction: f64) -> String {
 
 /// A duration in seconds: `18 ms`, `5.2 s`, `30 s`.
 pub fn seconds(seconds: f64) -> String {
+    if seconds <= 0.0 {
+        return "0 s".to_owned();
+    }
     if seconds < 0.0995 {
         return format!("{:.0} ms", seconds * 1000.0);
     }

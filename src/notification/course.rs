@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    diagnosis::{Onset, Shape},
+    diagnosis::{Kind, Onset, Shape},
     numbers::{percent, plural},
 };
 
@@ -11,7 +11,16 @@ use crate::{
 const WHOLE_HOUR_MINUTES: u64 = 55;
 
 /// `Began suddenly at 12:03:41 UTC; last failure 12:41:10; none in the hour before.`
-pub(super) fn course(onset: &Onset) -> String {
+pub(super) fn course(onset: &Onset, kind: Kind) -> String {
+    if kind == Kind::Trickle {
+        // A leak has no beginning that the rows of a day would show.
+        let (first, last) = (onset.first_failure, onset.last_failure);
+        return format!(
+            "First failure at hand {}, last {} UTC.",
+            clock(first, last),
+            clock(last, first)
+        );
+    }
     let Some(at) = onset.at else {
         return format!(
             "Steady since the first row at hand; last failure {} UTC.",
@@ -24,8 +33,10 @@ pub(super) fn course(onset: &Onset) -> String {
     if begin == end {
         return format!("All at {begin} UTC{before}.");
     }
+    let was_quiet = onset.baseline_rate.is_none_or(|rate| rate <= 0.0);
     let how = match onset.shape {
-        Shape::Sudden => format!("Began suddenly at {begin} UTC"),
+        Shape::Sudden if was_quiet => format!("Began suddenly at {begin} UTC"),
+        Shape::Sudden => format!("Rose at {begin} UTC"),
         Shape::Ramp => format!("Grew from {begin} UTC on"),
         Shape::Bursts => format!("In bursts from {begin} UTC on"),
         Shape::Steady => format!("Steady since {begin} UTC"),
@@ -73,8 +84,7 @@ mod tests {
             ),
             (
                 Onset { baseline_minutes: 12, baseline_rate: Some(0.0004), ..sudden },
-                "Began suddenly at 12:03:41 UTC; last failure 12:41:10; 0.040 % failed in the 12 minutes \
-                 before.",
+                "Rose at 12:03:41 UTC; last failure 12:41:10; 0.040 % failed in the 12 minutes before.",
             ),
             (
                 Onset { shape: Shape::Ramp, baseline_minutes: 1, ..sudden },
@@ -98,7 +108,9 @@ mod tests {
                 "All at 12:03:41 UTC; none in the hour before.",
             ),
         ] {
-            assert_eq!(course(&onset), expected);
+            assert_eq!(course(&onset, Kind::Spike), expected);
         }
+        let leak = "First failure at hand 12:03:41, last 12:41:10 UTC.";
+        assert_eq!(course(&sudden, Kind::Trickle), leak);
     }
 }

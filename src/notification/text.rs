@@ -26,11 +26,17 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     out.push('\n');
     header(diagnosis, &mut out);
     if let Some(why) = &diagnosis.why_healthy {
-        out.push_str("\nWHY THE TARGETS STILL SHOW HEALTHY\n");
+        // CloudWatch may say that the health check did see it.
+        out.push_str(if why.contains("did see it") {
+            "\nWHAT THE HEALTH CHECK SAW\n"
+        } else {
+            "\nWHY THE TARGETS STILL SHOW HEALTHY\n"
+        });
         wrap("  ", why, &mut out);
     }
+    let of = if diagnosis.failures == 0 { "answers of 502" } else { "failures" };
     for (index, it) in diagnosis.causes.iter().enumerate() {
-        cause(index + 1, it, &mut out);
+        cause(index + 1, it, of, &mut out);
     }
     checks(diagnosis, &mut out);
     gaps(&diagnosis.gaps, &mut out);
@@ -56,7 +62,7 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
     wrap("Target group   ", &group, out);
     wrap("Time           ", &time_span(diagnosis), out);
     if let Some(onset) = &diagnosis.facts.onset {
-        wrap("               ", &course::course(onset), out);
+        wrap("               ", &course::course(onset, diagnosis.kind), out);
     }
     let mut failures = format!(
         "{} of {} ({})",
@@ -109,7 +115,7 @@ fn time_span(diagnosis: &Diagnosis) -> String {
     format!("{} to {end} UTC", start.strftime("%Y-%m-%d %H:%M"))
 }
 
-fn cause(rank: usize, cause: &RankedCause, out: &mut String) {
+fn cause(rank: usize, cause: &RankedCause, of: &str, out: &mut String) {
     let confidence = match cause.confidence {
         Confidence::High => "high",
         Confidence::Medium => "medium",
@@ -118,7 +124,7 @@ fn cause(rank: usize, cause: &RankedCause, out: &mut String) {
     out.push('\n');
     wrap(
         &format!("CAUSE {rank}  "),
-        &format!("{}, {confidence} confidence, {} of the failures", cause.id, percent(cause.share)),
+        &format!("{}, {confidence} confidence, {} of the {of}", cause.id, percent(cause.share)),
         out,
     );
     wrap("  ", &format!("{}.", cause.title), out);
@@ -170,10 +176,12 @@ fn checks(diagnosis: &Diagnosis, out: &mut String) {
             if let Some(it) = &check.command {
                 command("           ", it, out);
             }
-            // A fix that stands under a cause is not told twice.
+            // A fix that stands under a cause is not told twice, nor with another number.
+            let call = |command: &str| command.split_whitespace().take(3).collect::<String>();
             let is_told = |it: &&String| {
-                let mut fixes = diagnosis.causes.iter().flat_map(|cause| &cause.fixes);
-                !fixes.any(|fix| fix.command.as_ref() == Some(*it))
+                let fixes = diagnosis.causes.iter().flat_map(|cause| &cause.fixes);
+                let mut told = fixes.filter_map(|fix| fix.command.as_ref());
+                !told.any(|command| call(command) == call(it))
             };
             if let Some(it) = check.fix_command.as_ref().filter(is_told) {
                 out.push_str("           Fix:\n");

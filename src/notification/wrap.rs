@@ -13,7 +13,18 @@ pub(super) fn wrap(first: &str, prose: &str, out: &mut String) {
     out.push_str(first);
     let mut column = indent;
     let mut is_first = true;
-    for word in neutralize::line(prose).split_whitespace() {
+    let prose = neutralize::line(prose);
+    let mut words = prose.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        // A number stays with its unit.
+        let unit = words.peek().filter(|next| is_unit(next) && ends_in_digit(word)).copied();
+        let word = match unit {
+            Some(unit) => {
+                words.next();
+                format!("{word} {unit}")
+            }
+            None => word.to_owned(),
+        };
         let length = word.chars().count();
         if !is_first && WIDTH < column + 1 + length {
             out.push('\n');
@@ -25,11 +36,21 @@ pub(super) fn wrap(first: &str, prose: &str, out: &mut String) {
             out.push(' ');
             column += 1;
         }
-        out.push_str(word);
+        out.push_str(&word);
         column += length;
         is_first = false;
     }
     out.push('\n');
+}
+
+fn ends_in_digit(word: &str) -> bool {
+    word.ends_with(|last: char| last.is_ascii_digit())
+}
+
+/// A unit, with the punctuation that follows it.
+fn is_unit(word: &str) -> bool {
+    let unit = word.trim_end_matches(|last: char| last.is_ascii_punctuation() && last != '%');
+    matches!(unit, "%" | "s" | "ms")
 }
 
 /// A command, as it is, alone on its lines and without a prompt: it can be copied as a whole.

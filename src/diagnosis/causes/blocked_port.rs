@@ -8,7 +8,7 @@ use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
     diagnosis::{Case, Confidence, Fix, Statement, checks, command::Command, network::Verdict},
-    numbers::count,
+    numbers::plural,
 };
 
 pub(super) const CAUSE: Cause = Cause {
@@ -123,11 +123,18 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             "The security groups could not be looked at; a dead host or a firewall on it looks the same.",
         ));
     }
-    if 0 < served {
+    let partial = claimed.rows_where(|row| way_to(case, row) == Way::Partial);
+    if 0 < served && partial == claimed.at_hand() {
+        said.evidence.push(Statement::new(format!(
+            "The same targets answered {} within the incident: what came from the other load-balancer \
+             subnets passes.",
+            plural(served, "request")
+        )));
+    } else if 0 < served {
         said.against.push(Statement::new(format!(
-            "The same targets answered {} requests within the incident, over connections that stood \
-             before or through another rule.",
-            count(served)
+            "The same targets answered {} within the incident, over connections that stood before or \
+             through another rule.",
+            plural(served, "request")
         )));
     }
     for (_, finding) in failed {

@@ -205,7 +205,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     }
     said.fixes.push(words::listening(
         claimed,
-        "On the target: does a process listen on the port that the target is registered with?",
+        if sporadic {
+            "On the target: compare Recv-Q (waiting) with Send-Q (backlog) of the listening socket."
+        } else {
+            "On the target: does a process listen on the port that the target is registered with?"
+        },
     ));
     said.fixes.push(words::show_health(
         case,

@@ -108,7 +108,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let mut said = Explanation::new(if confirmed { Confidence::High } else { Confidence::Medium });
     said.evidence.push(words::of_failures(
         claimed,
-        "cut while they ran, on a target that got no new requests.",
+        "cut while they ran, on a target that the load balancer had stopped sending to.",
     ));
     for exit in exits.iter().take(3) {
         let quiet = quiet_seconds(case, &exit.target, exit.time).unwrap_or_default();

@@ -57,6 +57,11 @@ fn leaves_as_others_did(case: &Case<'_>, target: &TargetEvidence) -> bool {
         && PROPAGATION_MICROS <= case.evidence.span.end - target.last_seen
 }
 
+/// `1 request was`, `5 requests were`.
+fn were(number: u64, what: &str) -> String {
+    format!("{} {}", plural(number, what), if number == 1 { "was" } else { "were" })
+}
+
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let known = claimed.targets().iter().all(|(name, _)| {
         // Only draining is the load balancer's own doing; a target that is gone may have crashed.
@@ -78,9 +83,16 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         refused,
         claimed.at_hand(),
         format!(
-            "{refused} connections were refused and {} closed: the process had quit while nodes \
-             still sent it requests.",
-            claimed.at_hand() - refused
+            "{}: the process had quit while nodes still sent it requests.",
+            match (refused, claimed.at_hand() - refused) {
+                (0, closed) => format!("{} closed", were(closed, "request")),
+                (refused, 0) => format!("{} refused", were(refused, "connection")),
+                (refused, closed) => format!(
+                    "{} refused and {} closed",
+                    were(refused, "connection"),
+                    were(closed, "request")
+                ),
+            }
         ),
     ));
     if !known {

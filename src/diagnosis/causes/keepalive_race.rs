@@ -283,6 +283,9 @@ fn say_against(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed, said: 
     }
 }
 
+/// More servers than these with the same default are no help.
+const MAX_SERVERS: usize = 4;
+
 fn say_timer(timer: &Timer, name_targets: bool, said: &mut Explanation) {
     let fit = timer.estimate.gaps;
     let who = if name_targets {
@@ -308,13 +311,17 @@ fn say_timer(timer: &Timer, name_targets: bool, said: &mut Explanation) {
             seconds(timer.estimate.best)
         ),
     ));
-    let servers: Vec<String> = server_defaults::matching(timer.first, timer.last)
+    let mut servers: Vec<String> = server_defaults::matching(timer.first, timer.last)
         .map(|it| {
             let late = if 0.5 <= it.late { ", and it closes up to a second late" } else { "" };
             format!("{} ({}{late})", it.server, seconds(it.seconds))
         })
         .collect();
     if !servers.is_empty() {
+        if MAX_SERVERS < servers.len() {
+            servers.truncate(MAX_SERVERS);
+            servers.push("and others".to_owned());
+        }
         said.evidence
             .push(Statement::new(format!("That fits the default of {}.", servers.join(", "))));
     }
@@ -344,7 +351,9 @@ fn say_no_timer(case: &Case<'_>, said: &mut Explanation) {
     let all = shown.known + shown.unknown;
     let would = match shown.needed {
         Some(needed) if shown.known < needed => {
-            format!("; in this traffic about {needed} would show the targets' timeout")
+            format!(
+                "; that is too few to show the targets' timeout, about {needed} would be enough"
+            )
         }
         Some(_) => "; they do not pile up at a timeout".to_owned(),
         None if shown.known == 0 => "; four that agree would show the targets' timeout".to_owned(),

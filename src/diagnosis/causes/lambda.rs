@@ -239,7 +239,12 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         said.evidence.push(Statement::counted(
             paths.len() as u64,
             all as u64,
-            format!("On {} of {all} paths in the log.", paths.len()),
+            match paths.as_slice() {
+                [(path, _)] if 1 < all => {
+                    format!("All on {}, one of {all} paths.", crate::neutralize::plain(path))
+                }
+                _ => format!("On {} of {all} paths in the log.", paths.len()),
+            },
         ));
     }
     said.fixes.push(Fix::new(reason.fix));

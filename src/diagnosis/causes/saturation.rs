@@ -51,7 +51,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let served = words::successes_of_targets(case, claimed).saturating_sub(slow);
     if 0 < served {
         said.evidence.push(Statement::new(format!(
-            "The same targets answered {} requests without: no rule blocks the port.",
+            "The same targets answered {} requests without a repeated SYN: no rule blocks the port.",
             count(served)
         )));
     }

@@ -24,7 +24,7 @@ fn claim(_: &Case<'_>, _: &FailureRow) -> Option<super::Claim> {
 
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let mut said = Explanation::new(Confidence::Low);
-    said.evidence.push(words::of_failures(claimed, "no cause is carried by the rows."));
+    said.evidence.push(words::of_failures(claimed, "the rows do not show a cause."));
     for (signature, text) in [
         (
             Signature::ClosedEarly,

@@ -82,7 +82,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             constant.rows,
             constant.of,
             format!(
-                "{} of {} late ones were closed after {} to {}: a limit, not the work.",
+                "{} of {} that were closed late had run {} to {}: a limit, not the work.",
                 count(constant.rows),
                 count(constant.of),
                 seconds(constant.low),

@@ -52,11 +52,12 @@ fn run(case: &Case<'_>) -> Finding {
     let measured = case.patterns.keep_alive.estimate();
     let declared = declared(case);
     let known = match (measured, declared) {
-        (Some(estimate), _) => Some(format!(
-            "the rows show a keep-alive timeout of about {} ({} gaps)",
-            seconds(estimate.best),
-            estimate.gaps
-        )),
+        (Some(_), _) => {
+            let timers = case.patterns.keep_alive.timers.iter().map(|timer| timer.estimate);
+            let each: Vec<String> =
+                timers.map(|it| format!("{} ({} gaps)", seconds(it.best), it.gaps)).collect();
+            Some(format!("the rows show a keep-alive timeout of about {}", each.join(" and ")))
+        }
         (None, Some(declared)) => Some(format!("the tag {TAG} says {}", seconds(declared))),
         (None, None) => None,
     };
@@ -206,19 +207,18 @@ fn declared(case: &Case<'_>) -> Option<f64> {
 /// Where the timeout is set, for the servers whose default shows, else for those that most have.
 fn directives(case: &Case<'_>, enough: u32) -> String {
     let timers = &case.patterns.keep_alive.timers;
-    let mut matching: Vec<String> = timers
+    let matching: std::collections::BTreeSet<String> = timers
         .iter()
         .flat_map(|timer| server_defaults::matching(timer.first, timer.last))
         .map(|it| format!("{}: {}", it.server, it.directive))
         .collect();
-    matching.dedup();
     if matching.is_empty() {
         return format!(
             "nginx keepalive_timeout {enough}s, Apache KeepAliveTimeout {enough}, Node \
              server.keepAliveTimeout = {enough}000, gunicorn --keep-alive {enough}"
         );
     }
-    matching.join("; ")
+    matching.into_iter().take(4).collect::<Vec<_>>().join("; ")
 }
 
 /// Servers close up to a second late, so a second on either side is no disagreement.

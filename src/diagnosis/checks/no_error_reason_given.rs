@@ -18,7 +18,7 @@ const UNDOCUMENTED: [&str; 3] = ["RESPONSE_INVALID", "HANDSHAKE_TIMEOUT", "CONNE
 fn run(case: &Case<'_>) -> Finding {
     let failures = case.evidence.counts.failures;
     let reasons = &case.evidence.error_reasons;
-    let show = Command::new("alb502 parse '<PATH>'").words("| grep '\"error_reason\":\"'");
+    let show = Command::new("alb502 parse '<LOG FILE>'").words("| grep '\"error_reason\":\"'");
     if reasons.is_empty() {
         if case.is_lambda() && 0 < failures {
             return Finding::new(

@@ -96,8 +96,9 @@ fn run(case: &Case<'_>) -> Finding {
         Finding::new(
             Outcome::Advice,
             format!(
-                "{}; the rows do not look as if that were the cause ({} requests succeeded).",
-                found.text, case.evidence.counts.successes
+                "{}; the rows and what CloudWatch counted do not look as if that were the cause ({}).",
+                found.text,
+                crate::numbers::plural(case.evidence.counts.successes, "successful request")
             ),
         )
     } else {

@@ -67,10 +67,11 @@ fn run(case: &Case<'_>) -> Finding {
             continue;
         }
         if same_address.is_empty() {
-            gone.push(format!("{target} ({failures} failed rows)"));
+            gone.push(format!("{target} ({})", failed_rows(*failures)));
         } else {
             let text = format!(
-                "{target} ({failures} failed rows; that address is now registered with port {})",
+                "{target} ({}; that address is now registered with port {})",
+                failed_rows(*failures),
                 listed(&same_address, 3)
             );
             // A port that worked is a task that was replaced, not a mistake.
@@ -126,6 +127,13 @@ fn run(case: &Case<'_>) -> Finding {
         )
     };
     finding.resource(arn).shown_by(show)
+}
+
+fn failed_rows(failures: u64) -> String {
+    match failures {
+        0 => "no failed row".to_owned(),
+        some => crate::numbers::plural(some, "failed row"),
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ fn run(case: &Case<'_>) -> Finding {
         );
     }
     let closed = case.closed();
+    if 0 < closed && case.evidence.counts.successes == 0 {
+        return Finding::new(
+            Outcome::Skipped,
+            "no request succeeded, so no path can be told from another.".to_owned(),
+        );
+    }
     let failing = &case.patterns.failing_paths;
     let finding = if !failing.is_empty() {
         let paths: Vec<String> = failing.iter().map(|path| harmless(path)).collect();
@@ -47,8 +53,8 @@ fn run(case: &Case<'_>) -> Finding {
         Finding::new(
             Outcome::Unknown,
             format!(
-                "{} to {name} ended without a valid response, and no path fails each time; a log does not \
-                 show responses, so look at one.",
+                "{} to {name} ended without a response, and no path fails each time; a log does not show \
+                 responses, so look at one.",
                 plural(closed, "request")
             ),
         )
@@ -72,7 +78,9 @@ fn fetch(case: &Case<'_>) -> Option<Command> {
         .iter()
         .filter_map(|target| {
             let closed = target.of(Signature::ClosedEarly) + target.of(Signature::ClosedLate);
-            Some((closed, socket_address(&target.target)?))
+            // Who asks a target that has left waits for nothing.
+            let left = case.target_state(&target.target).is_some_and(|state| state.is_leaving());
+            (!left).then_some((closed, socket_address(&target.target)?))
         })
         .reduce(|best, one| if best.0 < one.0 { one } else { best })?
         .1;

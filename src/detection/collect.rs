@@ -72,6 +72,7 @@ pub(super) fn evidence(
         region: identity.region.clone(),
         target_group_arn: identity.target_group_arn.clone(),
         window: Window { start: first * WINDOW_MICROS, end: (last + 1) * WINDOW_MICROS },
+        left_out: trickles::left_out(spikes),
         span: sums.seen.0.map_or(
             Window { start: first * WINDOW_MICROS, end: (last + 1) * WINDOW_MICROS },
             |(start, end)| Window { start, end },

@@ -100,6 +100,8 @@ pub struct Evidence {
     /// From the first to the last window of the incident. Spikes within a trickle are left out of its
     /// numbers.
     pub window: Window,
+    /// The spikes with their tails that are left out, in order of time; they may lie outside of the window.
+    pub left_out: Vec<Window>,
     /// From the first to the last row at hand of this target group, at most an hour on either side.
     pub span: Window,
     /// The rows of the incident.

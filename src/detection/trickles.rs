@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    evidence::Window,
     spikes::{Tally, WindowRange},
-    thresholds::{MAX_JOINED_NEIGHBOURS, TRICKLE_WINDOWS, Thresholds},
+    thresholds::{MAX_JOINED_NEIGHBOURS, TRICKLE_WINDOWS, Thresholds, WINDOW_MICROS},
 };
 
 /// Finds the trickles in the windows of one target group (key: window number) around its spikes, each
@@ -43,6 +44,18 @@ pub(super) fn belongs_to(spikes: &[WindowRange], window: i64) -> bool {
         .checked_sub(1)
         .and_then(|index| spikes.get(index))
         .is_some_and(|(_, last)| window <= last.saturating_add(MAX_JOINED_NEIGHBOURS))
+}
+
+/// The time of the windows that [`belongs_to`] the spikes.
+pub(super) fn left_out(spikes: &[WindowRange]) -> Vec<Window> {
+    let time = |window: i64| window.saturating_mul(WINDOW_MICROS);
+    spikes
+        .iter()
+        .map(|(first, last)| Window {
+            start: time(first.saturating_sub(MAX_JOINED_NEIGHBOURS)),
+            end: time(last.saturating_add(MAX_JOINED_NEIGHBOURS).saturating_add(1)),
+        })
+        .collect()
 }
 
 /// The windows of a target group, added up so that a stretch of them costs next to nothing.
@@ -180,6 +193,9 @@ mod tests {
         let spikes = [(10, 12), (30, 30)];
         let belong: Vec<i64> = (0..40).filter(|window| belongs_to(&spikes, *window)).collect();
         assert_eq!(belong, (7..=15).chain(27..=33).collect::<Vec<i64>>());
+        let left_out = left_out(&spikes);
+        let in_one = |window: &i64| left_out.iter().any(|it| it.contains(window * WINDOW_MICROS));
+        assert_eq!((0..40).filter(in_one).collect::<Vec<i64>>(), belong);
         assert!(!belongs_to(&[], 0));
     }
 }

@@ -238,9 +238,25 @@ impl Metrics {
         Some(whole(values.filter(|(time, _)| part.contains(**time)).map(|it| it.1).sum()))
     }
 
-    /// The highest value, and when its minute began in microseconds since 1970.
-    pub fn highest(&self, metric: Metric) -> Option<(i64, u64)> {
-        let values = self.series.get(&metric)?.iter();
+    /// The sum over the minutes that begin in none of these times.
+    pub fn sum_outside(&self, metric: Metric, left_out: &[Window]) -> Option<u64> {
+        Some(whole(self.outside(metric, left_out)?.map(|(_, value)| value).sum()))
+    }
+
+    /// The values of a metric, in order of time, without those of the minutes that begin in these times.
+    fn outside(
+        &self,
+        metric: Metric,
+        left_out: &[Window],
+    ) -> Option<impl DoubleEndedIterator<Item = (&i64, &f64)>> {
+        let is_in = |time: i64| left_out.iter().any(|it| it.contains(time));
+        Some(self.series.get(&metric)?.iter().filter(move |(time, _)| !is_in(**time)))
+    }
+
+    /// The highest value of the minutes that begin in none of these times, and when its minute began in
+    /// microseconds since 1970.
+    pub fn highest(&self, metric: Metric, left_out: &[Window]) -> Option<(i64, u64)> {
+        let values = self.outside(metric, left_out)?;
         // The first of several.
         let (time, value) = values.rev().max_by(|a, b| a.1.total_cmp(b.1))?;
         Some((*time, whole(*value)))
@@ -340,7 +356,7 @@ mod tests {
         let late = with(&[tls(&[(5, 7.0), (-1, 5.0)], "Complete")]);
         assert!(Metrics::of(&late, &TARGETS, WINDOW).known().is_none());
         // The number of hosts is reported while there are health checks: without a value it is not zero.
-        assert_eq!(metrics.highest(Metric::UnhealthyHosts), None);
+        assert_eq!(metrics.highest(Metric::UnhealthyHosts, &[]), None);
     }
 
     #[test]
@@ -402,10 +418,16 @@ mod tests {
             hosts(Metric::ConnectionErrors, &[(4, 5.0), (0, 1.0), (2, 100.0)]),
         ]);
         assert_eq!(metrics.lowest(Metric::HealthyHosts), Some((START + 60_000_000, 2)));
-        assert_eq!(metrics.highest(Metric::UnhealthyHosts), Some((START + 60_000_000, 2)));
+        let highest = |left_out: &[Window]| metrics.highest(Metric::UnhealthyHosts, left_out);
+        assert_eq!(highest(&[]), Some((START + 60_000_000, 2)));
         assert_eq!(metrics.sum(Metric::ConnectionErrors), Some(106));
         let inside = Window { start: START + 60_000_000, end: WINDOW.end - 60_000_000 };
         assert_eq!(metrics.sum_in(Metric::ConnectionErrors, inside), Some(100));
+        assert_eq!(metrics.sum_outside(Metric::ConnectionErrors, &[]), Some(106));
+        assert_eq!(metrics.sum_outside(Metric::ConnectionErrors, &[inside]), Some(6));
+        // What has no value left was zero, or is not there.
+        assert_eq!(metrics.sum_outside(Metric::ConnectionErrors, &[WINDOW]), Some(0));
+        assert_eq!((highest(&[inside]), highest(&[WINDOW])), (Some((START, 0)), None));
     }
 
     #[test]

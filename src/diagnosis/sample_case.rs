@@ -259,6 +259,7 @@ fn evidence() -> Evidence {
         region: None,
         target_group_arn: Some(Arc::from(TARGET_GROUP_ARN)),
         window,
+        left_out: Vec::new(),
         span: window,
         counts: Counts { requests: 100, successes: 100, ..Counts::default() },
         around: Counts::default(),

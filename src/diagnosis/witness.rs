@@ -80,9 +80,10 @@ fn errors(number: u64, what: &str) -> String {
 }
 
 impl Case<'_> {
-    /// The sum of a metric over the incident, when it is known.
+    /// The sum of a metric over the incident, when it is known. Spikes within a trickle are left out, as
+    /// their rows are.
     pub fn metric(&self, metric: Metric) -> Option<u64> {
-        self.facts.metrics.known()?.sum(metric)
+        self.facts.metrics.known()?.sum_outside(metric, &self.evidence.left_out)
     }
 
     /// What the metrics say of the connections that were not established.
@@ -119,7 +120,7 @@ impl Case<'_> {
     /// How many targets were unhealthy at the worst minute of the incident, and when that minute began in
     /// microseconds since 1970.
     pub fn unhealthy_then(&self) -> Option<(i64, u64)> {
-        self.facts.metrics.known()?.highest(Metric::UnhealthyHosts)
+        self.facts.metrics.known()?.highest(Metric::UnhealthyHosts, &self.evidence.left_out)
     }
 
     /// What CloudWatch counted of a failing Lambda target, by whose fault.

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use alb502::{
     access_log::{ObjectKey, Reader},
     detection::{Detector, Evidence, Kind, Signature, Thresholds},
-    diagnosis::{Confidence, Facts, Reading, Severity, diagnose, is_told},
+    diagnosis::{
+        Confidence, Facts, Reading, Severity, diagnose, is_told,
+        metrics::{Metric, MetricDataResult, Metrics, Subject, target_group_dimension},
+    },
     notification::{HttpsBody, render},
 };
 
@@ -96,6 +99,38 @@ fn a_spike_and_a_leak_are_two_incidents_and_do_not_mix() {
         .map(|it| diagnose(it, &Facts::unknown("not asked for"), &Reading::default()).incident_id)
         .collect();
     assert_ne!(ids[0], ids[1]);
+}
+
+/// A refused connection and a failed handshake leave the same row: the counts of the spike would decide
+/// the leak.
+#[test]
+fn what_cloudwatch_counted_in_a_spike_is_not_counted_for_the_leak() {
+    let mut log = working_day(REFUSED, 8);
+    rows(&mut log, 4 * 3600 + 1900, REFUSED, 30);
+    let incidents = incidents(&log, Thresholds::default());
+    let [spike, trickle] = incidents.as_slice() else { panic!("{incidents:?}") };
+    let minute = |time: i64| time - time.rem_euclid(60_000_000);
+    let spiking = minute(spike.failures[0].time);
+    let leaking: Vec<i64> = trickle.failures.iter().map(|row| minute(row.time)).collect();
+    let group = target_group_dimension(trickle.target_group_arn.as_deref().unwrap());
+    let counted = |metric: Metric, timestamps: Vec<i64>, values: Vec<f64>| MetricDataResult {
+        label: metric.label(Some(group)).unwrap(),
+        timestamps,
+        values,
+        status_code: None,
+    };
+    let results = [
+        counted(Metric::ConnectionErrors, vec![spiking], vec![30.0]),
+        counted(Metric::TlsErrors, leaking, vec![1.0; 8]),
+    ];
+    let subject = Subject { target_group: Some(group), is_lambda: Some(false) };
+    for (evidence, cause) in [(spike, "connect-refused"), (trickle, "tls-handshake")] {
+        let mut facts = Facts::unknown("not asked for");
+        facts.metrics = Metrics::of(&results, &subject, evidence.window);
+        let diagnosis = diagnose(evidence, &facts, &Reading::default());
+        let first = &diagnosis.causes[0];
+        assert_eq!((first.id.as_str(), first.confidence), (cause, Confidence::High));
+    }
 }
 
 /// The rows alone do not say why the connections of these are refused.

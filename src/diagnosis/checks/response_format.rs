@@ -130,10 +130,20 @@ mod tests {
         sample.target_group().protocol = Some("HTTPS".to_owned());
         sample.evidence.targets.truncate(1);
         sample.evidence.targets[0].target = Arc::from("[2001:db8::5]:8443");
+        sample.facts.target_health = SampleCase::missing("target health");
         assert_eq!(
             run(&sample.case()).command.unwrap(),
             "curl -v -k --http1.1 'https://[2001:db8::5]:8443<PATH>'"
         );
+    }
+
+    #[test]
+    fn a_target_that_has_left_is_not_asked() {
+        let mut sample = SampleCase::failing(Signature::ClosedLate, 9);
+        sample.evidence.targets.truncate(1);
+        assert!(run(&sample.case()).command.is_some());
+        sample.set_state(0, "draining", None);
+        assert_eq!(run(&sample.case()).command, None);
     }
 
     #[test]

@@ -382,6 +382,8 @@ pub struct Pauses {
     pub closed_early: Vec<Pause>,
     /// Early closed requests without an earlier answer at hand, or on a pair too busy to be followed.
     pub unknown: u64,
+    /// Those among them whose pair is too busy: its connections are hardly ever idle.
+    pub busy: u64,
     /// Successful requests of the same nodes and targets, at about the same times.
     pub healthy: Vec<Pause>,
     /// Seconds since the latest answer, of all successful requests, sorted; an even sample of many.

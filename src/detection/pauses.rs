@@ -117,6 +117,14 @@ impl Answered {
         }
     }
 
+    /// The pair of a failed request answers too much to be followed.
+    fn is_busy(&self, kept: &KeptFailure) -> bool {
+        let window = kept.time.div_euclid(WINDOW_MICROS);
+        pair(kept)
+            .and_then(|pair| self.busy.get(&pair))
+            .is_some_and(|windows| windows.contains(&window))
+    }
+
     /// The path of the latest answer of the pair before a failed request.
     pub(super) fn path_before(&self, kept: &KeptFailure) -> Option<NameId> {
         self.path_at(pair(kept)?, sent(kept)?)
@@ -136,13 +144,14 @@ impl Answered {
         let mut early: Vec<&KeptFailure> =
             failures.iter().filter(|kept| kept.signature == Signature::ClosedEarly).collect();
         let all = early.len();
+        let busy = early.iter().filter(|kept| self.is_busy(kept)).count() as u64;
         early.retain(|kept| !self.before(kept).is_empty());
         let unknown = (all - early.len()) as u64;
         let mut early = apart(early);
         early.sort();
         early.truncate(MAX_CLOSED_EARLY);
         let each = (MAX_HEALTHY / early.len().max(1)).clamp(4, MAX_HEALTHY_EACH);
-        let mut pauses = Pauses { unknown, ..Pauses::default() };
+        let mut pauses = Pauses { unknown, busy, ..Pauses::default() };
         for kept in early {
             let (Some(pair), Some(target)) = (pair(kept), kept.target) else { continue };
             let name = detector.name(target);

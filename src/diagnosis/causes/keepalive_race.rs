@@ -84,12 +84,13 @@ pub(super) fn is_excluded(case: &Case<'_>) -> bool {
 }
 
 /// Half of the closed requests or more came after a pause of a second: the shortest keep-alive timeout
-/// of a server is two. The others may have used another connection than the last one.
+/// of a server is two. The others may have used another connection than the last one. A busy pair has
+/// hardly an idle connection.
 fn was_idle(case: &Case<'_>) -> bool {
     let pauses = &case.evidence.pauses;
     let first = pauses.closed_early.iter().filter_map(|pause| pause.gaps.first());
     let paused = first.filter(|pause| 1.0 <= **pause).count() as u64;
-    pauses.closed_early.len() as u64 <= 2 * paused + pauses.unknown
+    pauses.closed_early.len() as u64 + 2 * pauses.busy <= 2 * paused + pauses.unknown
 }
 
 /// All rows are on one path, which is no chance: its share of the requests would hardly give that.
@@ -155,7 +156,9 @@ fn confidence(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed) -> Conf
     let alike = shown.comparison.as_ref().is_some_and(Comparison::is_alike);
     let alike = alike && MANY_GAPS <= shown.known;
     let against = weighed.one_path || weighed.burst || weighed.worked || alike;
-    let for_it = (widespread && !enough) || (longer && 2 <= claimed.paths().len());
+    // Without a single pause nothing but the form of the rows speaks for it.
+    let seen = 0 < shown.known && shown.needed.is_some();
+    let for_it = (widespread && seen && !enough) || (longer && 2 <= claimed.paths().len());
     if for_it && !against { Confidence::Medium } else { Confidence::Low }
 }
 

@@ -387,7 +387,10 @@ impl Row {
             tally.success.add(self.time);
             let millis = self.target_seconds.map(|seconds| (seconds * 1000.0) as i64);
             tally.longest_success = tally.longest_success.max(millis);
-            tally.slow_connects += u64::from(self.request_seconds.is_some_and(is_repeated_syn));
+            // The upload of a body may count into the same time.
+            let is_small = self.received_bytes < MAX_WITHOUT_BODY;
+            let is_repeated = self.request_seconds.is_some_and(is_repeated_syn);
+            tally.slow_connects += u64::from(is_small && is_repeated);
         }
         if is_failure && let Some(signature) = self.signature {
             tally.signatures[signature as usize] += 1;
@@ -407,6 +410,9 @@ impl Row {
         hasher.finish()
     }
 }
+
+/// A request of fewer bytes is headers and a small body at most, which need no time to arrive.
+const MAX_WITHOUT_BODY: u64 = 4096;
 
 /// Linux repeats a SYN after 1, 3 and 7 seconds: a connection that stands just after one of these
 /// was dropped before, by a full listen backlog. Measured: 3.07 and 7.1 s.

@@ -128,6 +128,16 @@ impl<'a> Case<'a> {
         self.evidence.targets.iter().find(|target| &*target.target == name)
     }
 
+    /// True when the configuration was read before the incident, or more than an hour after it.
+    pub fn facts_are_stale(&self) -> bool {
+        const HOUR_MICROS: i64 = 3_600_000_000;
+        let window = self.evidence.window;
+        self.facts.taken_at.is_some_and(|taken| {
+            let taken = taken.as_microsecond();
+            taken < window.start || window.end.saturating_add(HOUR_MICROS) < taken
+        })
+    }
+
     /// The state that AWS gives a target, by the address in the log. Instance targets are found by the
     /// private address of the instance. `None` when the health is not known or the target cannot be
     /// matched; [`TargetState::NotRegistered`] when the list is known and the target is not in it.
@@ -143,8 +153,12 @@ impl<'a> Case<'a> {
             if addresses.is_some_and(|list| list.contains(&address))
                 && registered_port.is_none_or(|registered| registered == port)
             {
-                let state = description.target_health.as_ref()?.state.clone()?;
-                return Some(TargetState::Registered(state));
+                let state =
+                    TargetState::Registered(description.target_health.as_ref()?.state.clone()?);
+                // A list from before its last rows does not say that it stayed.
+                let last = self.target(target).map_or(i64::MIN, |target| target.last_seen);
+                let older = self.facts.taken_at.is_some_and(|taken| taken.as_microsecond() < last);
+                return (state.is_leaving() || !older).then_some(state);
             }
         }
         // A list from before the target appeared, or failed, does not say that it left.

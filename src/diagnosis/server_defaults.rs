@@ -59,7 +59,7 @@ pub const SERVER_DEFAULTS: &[ServerDefault] = &[
 /// the log begin when the server's timer fires and reach a little further.
 pub fn matching(low: f64, high: f64) -> impl Iterator<Item = &'static ServerDefault> {
     // The log cuts to the millisecond, on both ends of a gap.
-    const ROUNDING: f64 = 0.1;
+    const ROUNDING: f64 = 0.03;
     SERVER_DEFAULTS.iter().filter(move |server| {
         server.seconds <= low.min(high) + ROUNDING && low <= server.seconds + server.late
     })

@@ -80,7 +80,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let early = claimed.rows_where(|row| row.signature == Signature::ClosedEarly);
     let beside = claimed.rows_where(|row| case.patterns.is_beside_refusal(row));
     let limited = claimed.rows_where(|row| limit_of(case, row).is_some());
-    let mut said = Explanation::new(if restarted {
+    let died = claimed.rows_where(|row| {
+        case.patterns.exit_of(row).is_some_and(|exit| 0 < exit.refused_after)
+            || case.patterns.is_beside_refusal(row)
+    });
+    let mut said = Explanation::new(if restarted && claimed.at_hand() <= 2 * died {
         Confidence::High
     } else if !case.patterns.cut_with.is_empty() {
         Confidence::Medium
@@ -168,7 +172,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             deaths,
             rows,
             format!(
-                "{deaths} of {rows} requests for {} ended with the process: this path kills it.",
+                "{deaths} of {rows} requests for {} ended with the process: this path kills it, or is in \
+                 flight whenever it ends.",
                 neutralize::plain(path)
             ),
         ));
@@ -205,8 +210,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             early - limited.min(early),
             claimed.at_hand(),
             format!(
-                "{} were closed within {CLOSED_EARLY_SECONDS} s, on connections like any \
-                 other{pauses}: no keep-alive timer of the target shows.",
+                "{} were closed within {CLOSED_EARLY_SECONDS} s{pauses}: no keep-alive timer of the target \
+                 shows.",
                 count(early),
             ),
         ));

@@ -23,7 +23,7 @@ pub(super) const CAUSE: Cause = Cause {
 };
 
 /// With fewer pairs of refusals than this nothing is said of what lies between.
-const SPORADIC_PAIRS: u64 = 5;
+const SPORADIC_PAIRS: u64 = 2;
 
 /// Refusals take a round trip; more than this is something else as well.
 const REFUSED_SECONDS: f64 = 0.5;

@@ -26,7 +26,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let looked_at_rules = open == claimed.at_hand();
     let mut said = Explanation::new(match () {
         // Nothing answers, and no rule of AWS drops it: what is left is the host.
-        () if looked_at_rules && 5 <= claimed.count && case.is_https_group() != Some(true) => {
+        () if looked_at_rules
+            && 5 <= claimed.count
+            && case.is_https_group() != Some(true)
+            && !case.facts_are_stale() =>
+        {
             Confidence::High
         }
         () if looked_at_rules => Confidence::Medium,
@@ -54,6 +58,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     if looked_at_rules {
         said.evidence
             .push(Statement::new("Security groups and network ACLs let the packets through."));
+        if case.facts_are_stale() {
+            said.against.push(Statement::new(
+                "They were read at another time than that of the incident, and may have been others then.",
+            ));
+        }
     } else {
         said.against.push(Statement::new(
             "Security groups and network ACLs could not be evaluated for these targets: one of them may drop \

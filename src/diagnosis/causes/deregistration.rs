@@ -9,7 +9,7 @@ use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
     diagnosis::{
-        Case, Confidence, Fix, Statement,
+        Case, Confidence, Fix, Statement, TargetState,
         checks::deregistration_delay_covers_requests::enough_seconds,
         command::{Command, Piece, Value},
         patterns::Exit,
@@ -105,7 +105,17 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         && exits
             .iter()
             .all(|exit| case.target_state(&exit.target).is_some_and(|state| state.is_leaving()));
-    let mut said = Explanation::new(if confirmed { Confidence::High } else { Confidence::Medium });
+    // What is gone may have crashed and been replaced; only draining is the load balancer's own doing.
+    let is_draining = |exit: &&Exit| {
+        case.target_state(&exit.target) == Some(TargetState::Registered("draining".to_owned()))
+    };
+    let draining = confirmed && exits.iter().all(is_draining);
+    let mut said = Explanation::new(if draining { Confidence::High } else { Confidence::Medium });
+    if !draining {
+        said.against.push(Statement::new(
+            "AWS was not seen to drain the target: a process that is killed, and replaced, looks the same.",
+        ));
+    }
     said.evidence.push(words::of_failures(
         claimed,
         "cut while they ran, on a target that the load balancer had stopped sending to.",

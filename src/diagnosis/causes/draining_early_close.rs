@@ -67,7 +67,15 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         // Only draining is the load balancer's own doing; a target that is gone may have crashed.
         case.target_state(name) == Some(TargetState::Registered("draining".to_owned()))
     });
-    let mut said = Explanation::new(if known { Confidence::High } else { Confidence::Medium });
+    let refused = claimed.rows_where(|row| row.signature == Signature::NotConnected);
+    let mut said = Explanation::new(if known {
+        Confidence::High
+    } else if refused == 0 {
+        // Nothing was sent to them after they quit: then the load balancer may have cut, or a crash.
+        Confidence::Low
+    } else {
+        Confidence::Medium
+    });
     said.evidence
         .push(words::of_failures(claimed, "on targets that answered nothing more after that."));
     let targets: Vec<&str> = claimed.targets().iter().map(|(name, _)| *name).take(4).collect();
@@ -78,7 +86,6 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         if targets.len() < claimed.targets().len() { " and others" } else { "" },
         plural(case.patterns.arrived.len() as u64, "new target")
     )));
-    let refused = claimed.rows_where(|row| row.signature == Signature::NotConnected);
     said.evidence.push(Statement::counted(
         refused,
         claimed.at_hand(),

@@ -33,6 +33,9 @@ pub(super) const CAUSE: Cause = Cause {
 /// work, unless the pauses say otherwise.
 const USUAL_RATE: f64 = 0.1;
 
+/// Where more of the healthy requests follow the same gap, the clients keep time with it.
+const USUAL_HEALTHY_SHARE: f64 = 0.3;
+
 /// So many gaps that agree are enough for a diagnosis of high confidence.
 const MANY_GAPS: u64 = 8;
 
@@ -52,14 +55,14 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     let name = row.target.as_deref()?;
     let target = case.target(name)?;
     target.first_success.filter(|first| *first < row.time)?;
+    let shown = &case.patterns.keep_alive;
+    if shown.timers.iter().any(|timer| timer.explains(name, &row.gaps)) {
+        return Some(Strength::Strong.into());
+    }
     // The load balancer itself closes a connection that is idle for so long: there is none to use again.
     let idle_timeout = case.facts.idle_timeout_seconds().map(f64::from);
     if row.pause().zip(idle_timeout).is_some_and(|(pause, idle)| idle + 1.0 < pause) {
         return None;
-    }
-    let shown = &case.patterns.keep_alive;
-    if shown.timers.iter().any(|timer| timer.explains(name, &row.gaps)) {
-        return Some(Strength::Strong.into());
     }
     let Some(timer) = shown.timers.first() else {
         let rare = case.evidence.counts.rate() <= USUAL_RATE;
@@ -140,7 +143,13 @@ fn confidence(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed) -> Conf
         // What is measured beats what a tag declares.
         return if weighed.contradicted {
             Confidence::Low
-        } else if weighed.one_path || gaps < 5 || (weighed.frequent && gaps < MANY_GAPS) {
+        } else if shown.is_confounded {
+            // Gap and path say the same: which of them it is, the rows do not tell.
+            Confidence::Low
+        } else if weighed.one_path
+            || gaps < 5
+            || (weighed.frequent && (gaps < MANY_GAPS || USUAL_HEALTHY_SHARE < timer.healthy_share))
+        {
             Confidence::Medium
         } else if case.facts.idle_timeout_seconds().is_some() || MANY_GAPS <= gaps {
             // That the load balancer used a connection after such a pause is seen in the rows.
@@ -248,6 +257,13 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
 }
 
 fn say_against(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed, said: &mut Explanation) {
+    if case.patterns.keep_alive.is_confounded {
+        said.against.push(Statement::new(
+            "They are for a few kinds of paths that the traffic asks for far less often; a timer does not \
+             know paths. A client that asks for them so long after another request, and a handler that \
+             fails at times, look the same.",
+        ));
+    }
     if weighed.one_path {
         said.against.push(Statement::new(
             "They are on one path while others succeed: a fault of its handler looks the same.",

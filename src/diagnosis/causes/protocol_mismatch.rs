@@ -57,7 +57,10 @@ fn suspicion(group: &TargetGroup) -> Option<String> {
             "The target group sends {version}; a server that knows only HTTP/1.1 closes."
         ));
     }
-    if protocol == "HTTP" && health_check == Some("HTTPS") {
+    let same_port = group.health_check_port.as_deref().is_none_or(|port| {
+        port == "traffic-port" || group.port.is_some_and(|own| own.to_string() == port)
+    });
+    if protocol == "HTTP" && health_check == Some("HTTPS") && same_port {
         return Some(
             "The target group sends plain HTTP while its health check speaks HTTPS: the target \
              speaks TLS."

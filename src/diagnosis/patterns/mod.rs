@@ -19,7 +19,7 @@ use constant::constant;
 use exits::{
     TOGETHER_MICROS, come_in_spells, cut_with, early_in_bursts, exits, is_at, is_beside, refusals,
 };
-use paths::{paths, poison, size_limits};
+use paths::{is_confounded, paths, poison, size_limits};
 use targets::{bad_targets, comings_and_goings};
 
 /// A pattern is told from chance when chance would make it less often than once in ten thousand.
@@ -87,6 +87,7 @@ impl Patterns {
             arrived,
             network: OnceCell::new(),
         };
+        patterns.keep_alive.is_confounded = is_confounded(evidence, &patterns.keep_alive);
         if patterns.keep_alive.timers.is_empty() {
             patterns.poison = poison(evidence, &patterns.failing_paths);
         }

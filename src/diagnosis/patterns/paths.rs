@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::CHANCE;
 use crate::{
     detection::{Evidence, Signature},
-    diagnosis::chance::chance,
+    diagnosis::{chance::chance, keep_alive::KeepAlive},
 };
 
 /// A path that takes requests up to a size and closes larger ones.
@@ -146,4 +146,39 @@ pub(super) fn size_limits(evidence: &Evidence) -> Vec<SizeLimit> {
         }
     }
     limits
+}
+
+/// The kind of a path: its first part, because ids and names behind it may differ each time.
+fn kind(path: &str) -> &str {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
+/// Paths of at most this many kinds are looked at together.
+const MAX_KINDS: usize = 3;
+
+/// Whether the closed requests that show a timer are for a few kinds of paths which the traffic asks for far
+/// less often: a timer does not know the path of the next request.
+pub(super) fn is_confounded(evidence: &Evidence, shown: &KeepAlive) -> bool {
+    let hits = evidence.pauses.closed_early.iter().filter(|pause| {
+        shown.timers.iter().any(|timer| timer.explains(&pause.target, &pause.gaps))
+    });
+    let mut closed: BTreeMap<&str, u64> = BTreeMap::new();
+    for path in hits.filter_map(|pause| pause.path.as_deref()) {
+        *closed.entry(kind(path)).or_default() += 1;
+    }
+    let mut asked: BTreeMap<&str, u64> = BTreeMap::new();
+    for path in &evidence.paths {
+        *asked.entry(kind(&path.path)).or_default() += path.requests;
+    }
+    let (all_closed, all): (u64, u64) = (closed.values().sum(), asked.values().sum());
+    let mut most: Vec<(&str, u64)> = closed.into_iter().collect();
+    most.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
+    let (mut hits, mut requests, mut ways) = (0, 0, 1.0);
+    most.iter().take(MAX_KINDS).any(|(kind, count)| {
+        hits += count;
+        requests += asked.get(kind).copied().unwrap_or(0);
+        ways *= asked.len() as f64;
+        let share = requests as f64 / all.max(1) as f64;
+        chance(hits, all_closed, share) * ways < 1e-3
+    })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BinaryHeap, HashMap};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     evidence::{Counts, Distribution, MAX_FAILURE_ROWS, Minute},
     names::{NameId, OTHERS},
@@ -22,7 +24,7 @@ const MAX_ANSWERS: usize = 6000;
 pub(super) type BySignature = [u64; Signature::ALL.len()];
 
 /// Requests and failures of one key.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) failures: u64,
@@ -44,7 +46,7 @@ pub(super) struct Tally {
 }
 
 /// The first and the last time of something, microseconds since 1970.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Span(pub(super) Option<(i64, i64)>);
 
 impl Span {
@@ -137,10 +139,10 @@ pub(super) struct Details {
 const MINUTE_MICROS: i64 = 60_000_000;
 
 /// Minutes of a window.
-const MINUTES: usize = (WINDOW_MICROS / MINUTE_MICROS) as usize;
+pub(super) const MINUTES: usize = (WINDOW_MICROS / MINUTE_MICROS) as usize;
 
 /// What is counted in one minute, in 16 bytes: every window has five of these.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct MinuteTally {
     requests: u32,
     failures: u32,
@@ -188,6 +190,17 @@ impl Cell {
     }
 }
 
+impl MinuteTally {
+    pub(super) fn merge(&mut self, other: &Self) {
+        if 0 < other.failures {
+            let (first, last) = if self.failures == 0 { other.failed } else { self.failed };
+            self.failed = (first.min(other.failed.0), last.max(other.failed.1));
+        }
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failures = self.failures.saturating_add(other.failures);
+    }
+}
+
 impl Details {
     pub(super) fn keep_failure(&mut self, failure: KeptFailure) {
         if self.failures.len() < MAX_FAILURE_ROWS {
@@ -195,6 +208,13 @@ impl Details {
         } else if self.failures.peek().is_some_and(|largest| failure < *largest) {
             self.failures.pop();
             self.failures.push(failure);
+        }
+    }
+
+    /// What is given up elsewhere is given up here: half of the answers would tell wrong pauses.
+    pub(super) fn give_up_answers(&mut self, node: NameId, target: NameId) {
+        if self.answers.len() < MAX_KEYS * 4 || self.answers.contains_key(&(node, target)) {
+            self.answers.insert((node, target), Answers { list: Vec::new(), busy: true });
         }
     }
 
@@ -255,6 +275,23 @@ impl Latencies {
             *sum = sum.saturating_add(more);
         }
         self.longest = self.longest.max(other.longest);
+    }
+
+    /// The buckets that are not empty, by index, and the longest in seconds.
+    pub(super) fn parts(&self) -> (Vec<(u8, u32)>, f64) {
+        let counted = (0..).zip(self.buckets).filter(|(_, count)| 0 < *count);
+        (counted.collect(), self.longest)
+    }
+
+    /// The same put together again; what is no bucket is left out.
+    pub(super) fn of_parts(parts: &[(u8, u32)], longest: f64) -> Self {
+        let mut latencies = Self { longest: longest.max(0.0), ..Self::default() };
+        for &(index, count) in parts {
+            if let Some(bucket) = latencies.buckets.get_mut(usize::from(index)) {
+                *bucket = count;
+            }
+        }
+        latencies
     }
 
     /// The value below which a fraction of the rows lies, in seconds: the middle of its bucket.

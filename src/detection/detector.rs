@@ -29,14 +29,14 @@ const MAX_OBJECTS: usize = 50_000;
 const MAX_OBJECT_BYTES: usize = 4096;
 
 /// Target groups that are told apart. A load balancer has at most 100.
-const MAX_GROUPS: usize = 2_000;
+pub(super) const MAX_GROUPS: usize = 2_000;
 
 /// Windows with details over all target groups: at 20 KB each about 80 MB at the very most. Beyond it
 /// quiet windows far from any failure keep only their counts.
-const MAX_DETAILED_CELLS: usize = 4_096;
+pub(super) const MAX_DETAILED_CELLS: usize = 4_096;
 
 /// Windows over all target groups: two weeks of ten groups. Rows beyond are counted, not judged.
-const MAX_CELLS: usize = 50_000;
+pub(super) const MAX_CELLS: usize = 50_000;
 
 /// Quiet windows this close to a failing one keep their details: an hour on either side.
 const NEAR_WINDOWS: i64 = 12;
@@ -44,8 +44,8 @@ const NEAR_WINDOWS: i64 = 12;
 /// Where a row comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceId {
-    object: NameId,
-    node: NameId,
+    pub(super) object: NameId,
+    pub(super) node: NameId,
 }
 
 /// Counts the rows of any number of objects and judges them at the end.
@@ -59,10 +59,10 @@ pub struct Detector {
     pub(super) places: HashMap<NameId, (NameId, NameId)>,
     pub(super) groups: HashMap<GroupKey, Group>,
     last_group: Option<GroupKey>,
-    detailed_cells: usize,
+    pub(super) detailed_cells: usize,
     details_are_full: bool,
-    cells: usize,
-    rows_not_judged: u64,
+    pub(super) cells: usize,
+    pub(super) rows_not_judged: u64,
     folded: Vec<u8>,
 }
 

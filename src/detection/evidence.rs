@@ -32,7 +32,7 @@ pub enum Kind {
 }
 
 /// Rows counted by what they mean for a target group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Rows that count: all but the intentional ones.
     pub requests: u64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     cell::Cell,
     collect,
-    detector::Detector,
+    detector::{Detector, GroupKey},
     evidence::{Evidence, Kind},
     spikes, trickles,
 };
@@ -16,14 +16,7 @@ impl Detector {
     pub fn incidents(&self) -> Vec<Evidence> {
         let mut incidents = Vec::new();
         for (key, group) in &self.groups {
-            let place = self.places.get(&key.load_balancer);
-            let identity = collect::Identity {
-                load_balancer_id: key.load_balancer,
-                load_balancer: self.names.get(key.load_balancer),
-                account: place.map(|(account, _)| self.names.get(*account)),
-                region: place.map(|(_, region)| self.names.get(*region)),
-                target_group_arn: key.target_group.map(|arn| self.names.get(arn)),
-            };
+            let identity = self.identity(key);
             let tallies = |failures: fn(&Cell) -> u64, requests: fn(&Cell) -> u64| {
                 group
                     .windows
@@ -63,5 +56,17 @@ impl Detector {
             key(a).cmp(&key(b))
         });
         incidents
+    }
+
+    /// Whose rows those of a target group are.
+    pub(super) fn identity(&self, key: &GroupKey) -> collect::Identity {
+        let place = self.places.get(&key.load_balancer);
+        collect::Identity {
+            load_balancer_id: key.load_balancer,
+            load_balancer: self.names.get(key.load_balancer),
+            account: place.map(|(account, _)| self.names.get(*account)),
+            region: place.map(|(_, region)| self.names.get(*region)),
+            target_group_arn: key.target_group.map(|arn| self.names.get(arn)),
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod detector;
 pub mod evidence;
+pub mod portion;
 pub mod signature;
 pub mod thresholds;
 
@@ -14,13 +15,16 @@ mod collect;
 mod folded_path;
 mod incidents;
 mod names;
+mod packed;
 mod pauses;
-mod spikes;
-mod trickles;
+pub mod spikes;
+pub mod trickles;
 
 pub use detector::{Detector, SourceId};
 pub use evidence::{
     Counts, Distribution, Evidence, FailureRow, Kind, Minute, Pause, Pauses, Window,
 };
+pub use packed::PackedError;
+pub use portion::{GroupCounts, Portion};
 pub use signature::Signature;
 pub use thresholds::Thresholds;

@@ -60,6 +60,11 @@ impl Names {
         self.list.get(id as usize).or(self.list.first()).cloned().unwrap_or_else(|| Arc::from(""))
     }
 
+    /// Some names were left out before these came here.
+    pub(super) fn overflow(&mut self) {
+        self.overflowed = true;
+    }
+
     /// True when a name was left out: then a name that is here may have been there unseen before.
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed

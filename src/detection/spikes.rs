@@ -8,16 +8,18 @@ use super::thresholds::{
 
 /// Requests and failures of one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) requests: u64,
-    pub(super) failures: u64,
+pub struct Tally {
+    /// Rows that count.
+    pub requests: u64,
+    /// Failed rows.
+    pub failures: u64,
 }
 
 /// The first and the last window of an incident, both included.
-pub(super) type WindowRange = (i64, i64);
+pub type WindowRange = (i64, i64);
 
 /// Finds the incidents in the windows of one target group (key: window number).
-pub(super) fn find(windows: &BTreeMap<i64, Tally>, thresholds: &Thresholds) -> Vec<WindowRange> {
+pub fn find(windows: &BTreeMap<i64, Tally>, thresholds: &Thresholds) -> Vec<WindowRange> {
     let mut spikes: Vec<WindowRange> = Vec::new();
     for (&window, tally) in windows {
         if tally.failures == 0 {

@@ -10,7 +10,7 @@ use super::{
 
 /// Finds the trickles in the windows of one target group (key: window number) around its spikes, each
 /// cut to windows with failures. `spikes` are sorted and do not overlap.
-pub(super) fn find(
+pub fn find(
     windows: &BTreeMap<i64, Tally>,
     spikes: &[WindowRange],
     thresholds: &Thresholds,
@@ -37,7 +37,7 @@ pub(super) fn find(
 
 /// True for the windows of a spike and for its tails, which are no leak: as far as windows are joined
 /// to a spike.
-pub(super) fn belongs_to(spikes: &[WindowRange], window: i64) -> bool {
+pub fn belongs_to(spikes: &[WindowRange], window: i64) -> bool {
     let begun =
         spikes.partition_point(|(first, _)| first.saturating_sub(MAX_JOINED_NEIGHBOURS) <= window);
     begun

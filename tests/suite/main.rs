@@ -18,6 +18,7 @@ mod made_up;
 mod matrix;
 #[cfg(feature = "aws")]
 mod permissions;
+mod portions;
 mod properties;
 mod scenarios;
 mod template;

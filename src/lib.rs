@@ -7,9 +7,10 @@
 //! | [`access_log`] | bytes, cut anywhere | lines, then entries that borrow from them |
 //! | [`detection`] | entries | counts per target group and window, incidents with their evidence |
 //! | [`diagnosis`] | evidence and facts | checks, causes, one diagnosis |
+//! | [`incident`] | observations, what was said, the time | what to say now |
 //! | [`notification`] | a diagnosis | email, chat and machine forms, one document for SNS |
 //!
-//! These four are pure: they know no clock, no environment, no network and no SDK, and the same bytes
+//! These five are pure: they know no clock, no environment, no network and no SDK, and the same bytes
 //! and facts always give the same message. `cargo test --no-default-features` builds only them, with
 //! [`config`], [`event`] and the configuration snapshot of [`local`]. [`neutralize`] makes the text of
 //! strangers harmless, [`numbers`] writes numbers as people read them.
@@ -21,6 +22,7 @@
 pub mod access_log;
 pub mod detection;
 pub mod diagnosis;
+pub mod incident;
 pub mod neutralize;
 pub mod notification;
 pub mod numbers;

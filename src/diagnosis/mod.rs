@@ -67,6 +67,8 @@ pub struct Diagnosis {
     pub kind: Kind,
     /// Where in its life the incident is.
     pub phase: Phase,
+    /// The same in a sentence; `None` on the command line, which remembers nothing.
+    pub status: Option<String>,
     /// How bad it is.
     pub severity: Severity,
     /// The first line that a person reads.
@@ -334,6 +336,27 @@ impl ObjectReport {
 }
 
 impl Diagnosis {
+    /// The same diagnosis as a message of an incident that has a life: its id, its phase, and the phase
+    /// in a sentence.
+    #[must_use]
+    pub fn in_phase(mut self, incident_id: &str, phase: Phase, status: String) -> Self {
+        let word = match phase {
+            Phase::Opened => "",
+            Phase::Changed => "Changed: ",
+            Phase::Ongoing => "Ongoing: ",
+            Phase::Resolved => "Over: ",
+        };
+        self.summary.insert_str(0, word);
+        self.text.clone_from(&self.summary);
+        if phase == Phase::Resolved {
+            self.severity = Severity::Info;
+        }
+        self.incident_id = incident_id.to_owned();
+        self.phase = phase;
+        self.status = Some(status);
+        self
+    }
+
     /// What to think of the numbers when objects could not be read to their end; `None` when all were.
     pub fn partial(&self) -> Option<String> {
         let damaged = self.objects.iter().filter(|object| object.is_damaged()).count() as u64;
@@ -374,9 +397,15 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
     Diagnosis {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION"),
-        incident_id: incident_id(evidence),
+        incident_id: incident_id(
+            &evidence.load_balancer,
+            evidence.target_group_arn.as_deref(),
+            evidence.kind,
+            evidence.window.start,
+        ),
         kind: evidence.kind,
         phase: Phase::Opened,
+        status: None,
         severity,
         text: summary.clone(),
         summary,
@@ -420,21 +449,21 @@ pub(crate) fn timestamp(micros: i64) -> jiff::Timestamp {
 }
 
 /// `alb502-` and 12 hexadecimal digits of a hash over what makes an incident one: load balancer, target
-/// group, kind and first window.
-fn incident_id(evidence: &Evidence) -> String {
+/// group, kind and the start of the first window (microseconds since 1970).
+pub fn incident_id(
+    load_balancer: &str,
+    target_group: Option<&str>,
+    kind: Kind,
+    start: i64,
+) -> String {
     use sha2::{Digest, Sha256};
-    let kind = match evidence.kind {
+    let kind = match kind {
         Kind::Spike => "spike",
         Kind::Trickle => "trickle",
     };
     let mut hasher = Sha256::new();
-    for part in [
-        evidence.load_balancer.as_bytes(),
-        evidence.target_group_arn.as_deref().unwrap_or("-").as_bytes(),
-        kind.as_bytes(),
-        timestamp(evidence.window.start).to_string().as_bytes(),
-    ] {
-        hasher.update(part);
+    for part in [load_balancer, target_group.unwrap_or("-"), kind, &timestamp(start).to_string()] {
+        hasher.update(part.as_bytes());
         hasher.update([0]);
     }
     let hash = hasher.finalize();

@@ -59,6 +59,7 @@ pub(crate) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
         incident_id: "alb502-0123456789ab".to_owned(),
         kind: Kind::Spike,
         phase: Phase::Opened,
+        status: None,
         severity: Severity::Warning,
         summary: format!("shop-web: {words}"),
         text: format!("shop-web: {words}"),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     diagnosis::{
-        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS, Phase,
+        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS,
         RankedCause, Sample, Severity, Statement,
     },
     neutralize,
@@ -91,17 +91,14 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
         Severity::Warning => "warning",
         Severity::Info => "info",
     };
-    let phase = match diagnosis.phase {
-        Phase::Opened => "",
-        Phase::Changed => ", changed",
-        Phase::Ongoing => ", ongoing",
-        Phase::Resolved => ", resolved",
-    };
     let kind = match diagnosis.kind {
         Kind::Spike => "",
         Kind::Trickle => ", a trickle",
     };
-    wrap("Severity       ", &format!("{severity}{kind}{phase}"), out);
+    wrap("Severity       ", &format!("{severity}{kind}"), out);
+    if let Some(status) = &diagnosis.status {
+        wrap("Status         ", &neutralize::plain(status), out);
+    }
     if let Some(partial) = diagnosis.partial() {
         wrap("Partial        ", &partial, out);
     }

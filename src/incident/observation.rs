@@ -1,0 +1,162 @@
+//! What the ledger holds of one object and window.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access_log::{ObjectKey, ReadReport},
+    detection::{GroupCounts, Portion, Signature, portion::leading},
+    diagnosis::{ObjectReport, Reading},
+};
+
+/// One object's rows of one load balancer in one window: the counts of all target groups. The details are
+/// kept beside it, under the same name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// `app/name/id`, as in the rows.
+    pub load_balancer: Box<str>,
+    /// The number of the five-minute window since 1970.
+    pub window: i64,
+    /// The object.
+    pub object: ObservedObject,
+    /// Exact counts of each target group.
+    pub groups: Vec<GroupCounts>,
+    /// How long the packed details are, in bytes.
+    pub details_bytes: u64,
+}
+
+/// What is remembered of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedObject {
+    /// The bucket.
+    pub bucket: Box<str>,
+    /// The key, decoded.
+    pub key: Box<str>,
+    /// Lines read.
+    pub lines: u64,
+    /// Rows among them.
+    pub entries: u64,
+    /// Lines that are no rows.
+    pub malformed: u64,
+    /// Rows with fields that alb502 does not know.
+    pub unknown_fields: u64,
+    /// Why it could not be read to its end; the rows before the damage count, until it can be read.
+    pub error: Option<Box<str>>,
+}
+
+impl ObservedObject {
+    /// What is remembered of an object that was read.
+    pub fn of(bucket: &str, key: &str, report: &ReadReport, error: Option<&str>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            key: key.into(),
+            lines: report.lines,
+            entries: report.entries,
+            malformed: report.malformed,
+            unknown_fields: report.unknown_fields,
+            error: error.map(Into::into),
+        }
+    }
+
+    /// `s3://bucket/key`.
+    pub fn name(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+impl Observation {
+    /// What is kept of an object: one observation for each load balancer and window in it, each with its
+    /// details.
+    pub fn of(object: &ObservedObject, portions: Vec<Portion>) -> Vec<(Self, Vec<u8>)> {
+        let observed = |it: Portion| {
+            let observation = Self {
+                load_balancer: Box::from(&*it.load_balancer),
+                window: it.window,
+                object: object.clone(),
+                groups: it.groups,
+                details_bytes: it.details.len() as u64,
+            };
+            (observation, it.details)
+        };
+        portions.into_iter().map(observed).collect()
+    }
+
+    /// The counts of a target group.
+    pub fn group(&self, target_group: Option<&str>) -> Option<&GroupCounts> {
+        self.groups.iter().find(|it| it.target_group.as_deref() == target_group)
+    }
+}
+
+/// One window of a target group, all objects together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Rows that count.
+    pub requests: u64,
+    /// Failed rows.
+    pub failures: u64,
+    /// 502s that a rule answers on purpose.
+    pub intentional_502: u64,
+    /// Failures by signature.
+    pub signatures: [u64; Signature::ALL.len()],
+}
+
+impl Seen {
+    /// The index of the signature that most failures have.
+    pub fn leading_signature(&self) -> Option<usize> {
+        leading(&self.signatures)
+    }
+}
+
+/// The windows of a target group by number.
+pub type GroupWindows = BTreeMap<i64, Seen>;
+
+/// Adds up the windows of a target group.
+pub fn windows_of<'a>(
+    observations: impl IntoIterator<Item = &'a Observation>,
+    target_group: Option<&str>,
+) -> GroupWindows {
+    let mut windows = GroupWindows::new();
+    for it in observations {
+        let Some(group) = it.group(target_group) else { continue };
+        let seen = windows.entry(it.window).or_default();
+        seen.requests = seen.requests.saturating_add(group.counts.requests);
+        seen.failures = seen.failures.saturating_add(group.counts.failures);
+        seen.intentional_502 = seen.intentional_502.saturating_add(group.counts.intentional_502);
+        for (sum, more) in seen.signatures.iter_mut().zip(group.signatures()) {
+            *sum = sum.saturating_add(*more);
+        }
+    }
+    windows
+}
+
+/// How well the objects could be read, each counted once however many windows it has.
+pub fn reading<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Reading {
+    let mut reading = Reading::default();
+    let mut read = HashSet::new();
+    for it in observations {
+        let object = &it.object;
+        if !read.insert((&*object.bucket, &*object.key)) {
+            continue;
+        }
+        let report = ReadReport {
+            lines: object.lines,
+            entries: object.entries,
+            malformed: object.malformed,
+            unknown_fields: object.unknown_fields,
+            ..ReadReport::default()
+        };
+        reading.parser.add(&report);
+        let error = object.error.as_deref().map(ToOwned::to_owned);
+        let key = ObjectKey::parse(&object.key);
+        reading.objects.push(ObjectReport::of(object.name(), &key, &report, error));
+    }
+    reading.objects.sort_by(|a, b| a.name.cmp(&b.name));
+    reading
+}
+
+/// How many objects of how many nodes.
+pub fn objects_and_nodes(reading: &Reading) -> (u64, u64) {
+    let nodes: HashSet<_> = reading.objects.iter().map(|it| it.node.as_deref()).collect();
+    (reading.objects.len() as u64, nodes.len() as u64)
+}

@@ -61,6 +61,20 @@ pub const SETTINGS: &[Setting] = &[
                   another alarm's work; `alb502 diagnose` turns it on.",
     },
     Setting {
+        variable: "ALB502_COOLDOWN_MINUTES",
+        default: "60",
+        allowed: "a whole number from 1 to 10080",
+        meaning: "Minutes that an incident which goes on stays silent after a message about it. An hour \
+                  is often enough to see that it still does, and seldom enough to be read.",
+    },
+    Setting {
+        variable: "ALB502_MAX_AGE_HOURS",
+        default: "24",
+        allowed: "a whole number from 1 to 100000",
+        meaning: "Hours after which rows are counted and logged, but never published: nobody is woken \
+                  for yesterday. Larger only to replay history.",
+    },
+    Setting {
         variable: "ALB502_HTTPS_BODY",
         default: "chat",
         allowed: "chat or json",
@@ -74,6 +88,12 @@ pub const SETTINGS: &[Setting] = &[
 pub struct Config {
     /// When failures are an incident.
     pub thresholds: Thresholds,
+    /// How long an incident that goes on stays silent after a message about it, in minutes; 1 to 10,080,
+    /// which is a week.
+    pub cooldown_minutes: u64,
+    /// Rows older than this many hours are counted and logged, but never published; 1 to 100,000, which is
+    /// eleven years. Larger than a day only to replay history.
+    pub max_age_hours: u64,
     /// What https subscribers get.
     pub https_body: HttpsBody,
 }
@@ -133,6 +153,12 @@ impl Config {
                     |_: &bool| true,
                 )?,
             },
+            cooldown_minutes: parsed(value("ALB502_COOLDOWN_MINUTES"), |it: &u64| {
+                (1..=10_080).contains(it)
+            })?,
+            max_age_hours: parsed(value("ALB502_MAX_AGE_HOURS"), |it: &u64| {
+                (1..=100_000).contains(it)
+            })?,
             https_body: match value("ALB502_HTTPS_BODY") {
                 (_, value) if value == "chat" => HttpsBody::Chat,
                 (_, value) if value == "json" => HttpsBody::Json,
@@ -191,12 +217,21 @@ mod tests {
         let config = Config::from_lookup(|_| None).unwrap();
         assert_eq!(config.thresholds, Thresholds::default());
         assert_eq!(config.https_body, HttpsBody::Chat);
+        assert_eq!((config.cooldown_minutes, config.max_age_hours), (60, 24));
     }
 
     #[test]
     fn values_are_read_and_bad_ones_stop_the_start() {
         assert_eq!(with("ALB502_MIN_ERRORS", " 7 ").unwrap().thresholds.min_errors, 7);
         assert_eq!(with("ALB502_HTTPS_BODY", "json").unwrap().https_body, HttpsBody::Json);
+        for minutes in [1, 10_080] {
+            let config = with("ALB502_COOLDOWN_MINUTES", &minutes.to_string()).unwrap();
+            assert_eq!(config.cooldown_minutes, minutes);
+        }
+        for hours in [1, 100_000] {
+            let config = with("ALB502_MAX_AGE_HOURS", &hours.to_string()).unwrap();
+            assert_eq!(config.max_age_hours, hours);
+        }
         for (variable, value) in [
             ("ALB502_MIN_ERRORS", "0"),
             ("ALB502_MIN_ERRORS", "five"),
@@ -207,6 +242,11 @@ mod tests {
             ("ALB502_TRICKLE_ERRORS", "0"),
             ("ALB502_TRICKLE_PER_MILLION", "0"),
             ("ALB502_INCLUDE_IDLE_TIMEOUT_504", "yes"),
+            ("ALB502_COOLDOWN_MINUTES", "0"),
+            ("ALB502_COOLDOWN_MINUTES", "10081"),
+            ("ALB502_COOLDOWN_MINUTES", "1h"),
+            ("ALB502_MAX_AGE_HOURS", "0"),
+            ("ALB502_MAX_AGE_HOURS", "100001"),
             ("ALB502_HTTPS_BODY", "html"),
         ] {
             let error = with(variable, value).unwrap_err();

@@ -73,6 +73,12 @@ struct SettingFlags {
     /// diagnose, false for invoke]
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     include_idle_timeout_504: Option<String>,
+    /// Minutes that an incident which goes on stays silent [ALB502_COOLDOWN_MINUTES] [default: 60]
+    #[arg(long, value_name = "MINUTES")]
+    cooldown_minutes: Option<String>,
+    /// Older rows are counted, never published [ALB502_MAX_AGE_HOURS] [default: 24]
+    #[arg(long, value_name = "HOURS")]
+    max_age_hours: Option<String>,
     /// What https subscribers get [ALB502_HTTPS_BODY] [default: chat]
     #[arg(long, value_name = "chat|json")]
     https_body: Option<String>,
@@ -93,6 +99,8 @@ impl SettingFlags {
                 "ALB502_TRICKLE_ERRORS" => &self.trickle_errors,
                 "ALB502_TRICKLE_PER_MILLION" => &self.trickle_per_million,
                 "ALB502_INCLUDE_IDLE_TIMEOUT_504" => &self.include_idle_timeout_504,
+                "ALB502_COOLDOWN_MINUTES" => &self.cooldown_minutes,
+                "ALB502_MAX_AGE_HOURS" => &self.max_age_hours,
                 "ALB502_HTTPS_BODY" => &self.https_body,
                 _ => &None,
             };

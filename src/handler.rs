@@ -109,16 +109,16 @@ pub async fn handle(
             summary.skipped = 1;
             return Ok(summary);
         }
-        Event::Objects { objects, passed_over, unreadable } => {
-            for error in unreadable {
+        Event::Objects(arrivals) => {
+            for error in arrivals.unreadable {
                 tracing::error!(%error, "record not read");
                 failures.push((FailureKind::RecordUnreadable, error.to_string()));
             }
-            for reason in passed_over {
+            for reason in arrivals.passed_over {
                 tracing::info!(%reason, "record passed over");
                 summary.skipped += 1;
             }
-            objects
+            arrivals.objects
         }
     };
     let mut reading = Reading::default();

@@ -11,7 +11,7 @@ use serde_json::Value;
 const KEY: &str = "123456789012_elasticloadbalancing_eu-west-1_app.shop.0123456789abcdef_\
                    20261120T1205Z_192.0.2.1_abc.log";
 
-fn alb502(arguments: &[&str]) -> Output {
+pub(crate) fn alb502(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_alb502"))
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -253,7 +253,7 @@ fn the_demo_prints_what_the_readme_shows() {
     assert_eq!(written.len(), 3, "{written:?}");
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

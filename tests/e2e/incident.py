@@ -36,12 +36,17 @@ def worst(payload: dict[str, Any]) -> str:
     return max(keys(payload), key=lambda key: rows(key).count(" 504 - "))
 
 
-def move(cloud: Cloud, payload: dict[str, Any]) -> dict[str, Any]:
-    """Puts the objects of an event into the emulated bucket; returns the event that names them."""
-    for key in keys(payload) if "Records" in payload else []:
-        if (OBJECTS / key).exists():
+def move(cloud: Cloud, payload: Any) -> Any:
+    """Puts the objects of an event into the emulated bucket; returns the event that names them.
+
+    Whatever the shape of the event: a key of AWS stands in each of them as it is.
+    """
+    text = json.dumps(payload)
+    for path in sorted(OBJECTS.rglob("*.log.gz")):
+        key = path.relative_to(OBJECTS).as_posix()
+        if key in text:
             put(cloud, key, rows(key))
-    return json.loads(cloud.renamed(json.dumps(payload)))
+    return json.loads(cloud.renamed(text))
 
 
 def put(cloud: Cloud, key: str, text: str) -> str:

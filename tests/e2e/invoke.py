@@ -42,7 +42,7 @@ def main() -> int:
         return 1
 
 
-def run(event: dict[str, Any], folder: Path) -> int:
+def run(event: Any, folder: Path) -> int:
     """Sets up the cloud, sends the event and shows what came of it."""
     step(1, "An emulated AWS (moto): S3, ELBv2, EC2, CloudWatch, IAM, SNS, SQS")
     cloud = Cloud(folder / "moto.log")
@@ -58,7 +58,7 @@ def run(event: dict[str, Any], folder: Path) -> int:
 
         step(2, "The function (alb502-lambda) under the runtime emulator of cargo-lambda")
         function = Function(gateway.url, role, folder, ALB502_TOPIC_ARN=cloud.topic)
-        records = len(event.get("Records", []))
+        records = len(event if isinstance(event, list) else event.get("Records", [event]))
         step(3, f"The event, {records} records, sent with cargo lambda invoke")
         done = function.invoke(event)
         say(f"took {done.seconds:.2f} s, start of the function included")

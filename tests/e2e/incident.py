@@ -36,7 +36,7 @@ def worst(payload: dict[str, Any]) -> str:
     return max(keys(payload), key=lambda key: rows(key).count(" 504 - "))
 
 
-def move(cloud: Cloud, payload: Any) -> Any:
+def move(cloud: Cloud, payload: dict[str, Any] | list[Any]) -> dict[str, Any] | list[Any]:
     """Puts the objects of an event into the emulated bucket; returns the event that names them.
 
     Whatever the shape of the event: a key of AWS stands in each of them as it is.

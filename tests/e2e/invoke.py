@@ -42,7 +42,7 @@ def main() -> int:
         return 1
 
 
-def run(event: Any, folder: Path) -> int:
+def run(event: dict[str, Any] | list[Any], folder: Path) -> int:
     """Sets up the cloud, sends the event and shows what came of it."""
     step(1, "An emulated AWS (moto): S3, ELBv2, EC2, CloudWatch, IAM, SNS, SQS")
     cloud = Cloud(folder / "moto.log")

@@ -1,6 +1,6 @@
 //! Every setting, in one table: environment variable, flag, template parameter, default, range, reason.
 
-use crate::{detection::Thresholds, notification::HttpsBody};
+use crate::{detection::Thresholds, incident, notification::HttpsBody};
 
 /// A setting by its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +165,19 @@ impl Config {
                 (setting, value) => return Err(setting.refuse(value)),
             },
         })
+    }
+}
+
+impl Config {
+    /// What decides when something is said of an incident.
+    pub fn incident_settings(&self) -> incident::Settings {
+        let micros =
+            |minutes: u64| i64::try_from(minutes.saturating_mul(60_000_000)).unwrap_or(i64::MAX);
+        incident::Settings {
+            thresholds: self.thresholds,
+            cooldown: micros(self.cooldown_minutes),
+            max_age: micros(self.max_age_hours.saturating_mul(60)),
+        }
     }
 }
 

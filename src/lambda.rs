@@ -16,7 +16,8 @@ use crate::{
         TopicArnError,
     },
     config::{Config, SettingError},
-    handler::{self, HandlerError},
+    handler::{self, HandlerError, Invocation, Ports, Summary},
+    local::ledger::MemoryLedger,
     log,
 };
 
@@ -98,20 +99,55 @@ async fn invocation(
     let left = time_left(context.deadline(), SystemTime::now());
     let deadlines = left.map(Deadlines::of).unwrap_or_default();
     let account = account(&context.invoked_function_arn);
-    let summary = handler::handle(
-        &payload,
-        config,
-        &S3LogStore { clients, deadlines },
-        &AwsConfiguration { clients, deadlines, account },
-        &SnsNotifier { clients, deadlines, topic },
-    )
-    .await?;
-    Ok(json!({
-        "objects": summary.objects,
-        "skipped": summary.skipped,
-        "entries": summary.entries,
-        "published": summary.published,
-    }))
+    #[expect(clippy::disallowed_methods, reason = "a shell: the core is told what time it is")]
+    let now = jiff::Timestamp::now().as_microsecond();
+    let left = left.map_or(MAX_INVOCATION_MICROS, |left| left.as_micros() as i64);
+    let invocation = Invocation {
+        now: Some(now),
+        owner: &context.request_id,
+        lease_until: now.saturating_add(left).saturating_add(LEASE_MARGIN_MICROS),
+    };
+    let ports = Ports {
+        logs: &S3LogStore { clients, deadlines },
+        configuration: &AwsConfiguration { clients, deadlines, account },
+        ledger: &MemoryLedger::default(),
+        notifier: &SnsNotifier { clients, deadlines, topic },
+    };
+    answer(handler::handle(&payload, config, &invocation, ports).await)
+}
+
+/// The longest that Lambda lets a function run: 15 minutes, in microseconds.
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_INVOCATION_MICROS: i64 = 900_000_000;
+
+/// What was begun is left to an invocation for so long after its end, for clocks that differ: ten
+/// seconds, in microseconds.
+const LEASE_MARGIN_MICROS: i64 = 10_000_000;
+
+/// What the runtime is told. SQS waits for the ids of the messages that it is to deliver again; an
+/// error would bring back the whole batch. Everybody else is told the error.
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+fn answer(done: Result<Summary, HandlerError>) -> Result<Value, HandlerError> {
+    let items = |ids: &[String]| {
+        let items: Vec<Value> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();
+        json!({"batchItemFailures": items})
+    };
+    match done {
+        Ok(Summary { is_batch: true, .. }) => Ok(items(&[])),
+        Ok(summary) => Ok(json!({
+            "objects": summary.objects,
+            "skipped": summary.skipped,
+            "entries": summary.entries,
+            "published": summary.published,
+        })),
+        Err(error) => match &error.failed_messages {
+            Some(ids) if !ids.is_empty() => {
+                tracing::error!(error_type = error.kind(), %error, "messages to be delivered again");
+                Ok(items(ids))
+            }
+            _ => Err(error),
+        },
+    }
 }
 
 /// Until the deadline. `None` for a deadline in the 1970s, which the emulator of cargo-lambda gives and
@@ -139,7 +175,7 @@ impl From<HandlerError> for Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::FailureKind;
+    use crate::handler::{Failure, FailureKind};
 
     #[test]
     fn the_account_is_the_functions() {
@@ -162,13 +198,35 @@ mod tests {
         assert_eq!(time_left(at(600), at(now)), None);
     }
 
+    fn failure(kind: FailureKind, text: &str) -> Failure {
+        Failure { kind, text: text.to_owned(), objects: Vec::new() }
+    }
+
+    #[test]
+    fn sqs_is_told_which_messages_failed_and_others_the_error() {
+        let failed = |ids: Option<&[&str]>| HandlerError {
+            failures: vec![failure(FailureKind::ObjectUnreadable, "no such object")],
+            failed_messages: ids.map(|ids| ids.iter().map(|it| (*it).to_owned()).collect()),
+        };
+        let items = json!({"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": ""}]});
+        assert_eq!(answer(Err(failed(Some(&["a", ""])))).unwrap(), items);
+        assert!(answer(Err(failed(None))).is_err());
+        // A failure that no message is to blame for brings back all of them.
+        assert!(answer(Err(failed(Some(&[])))).is_err());
+        let summary = Summary { objects: 2, is_batch: true, ..Summary::default() };
+        assert_eq!(answer(Ok(summary)).unwrap(), json!({"batchItemFailures": []}));
+        let summary = Summary { objects: 2, ..Summary::default() };
+        assert_eq!(answer(Ok(summary)).unwrap()["objects"], 2);
+    }
+
     #[test]
     fn an_error_has_a_stable_type_and_names_what_failed() {
         let error = HandlerError {
             failures: vec![
-                (FailureKind::RecordUnreadable, "record 1 has no key".to_owned()),
-                (FailureKind::ObjectUnreadable, "s3://logs/a: no such object".to_owned()),
+                failure(FailureKind::RecordUnreadable, "record 1 has no key"),
+                failure(FailureKind::ObjectUnreadable, "s3://logs/a: no such object"),
             ],
+            failed_messages: None,
         };
         let diagnostic = Diagnostic::from(error);
         assert_eq!(diagnostic.error_type, "ObjectUnreadable");

@@ -10,9 +10,10 @@ use clap::Args;
 
 use super::{COULD_NOT, SettingFlags, Stop, complain};
 use crate::{
-    handler,
+    handler::{self, Invocation, Ports},
     local::{
         folder::{FolderLogStore, FolderNotifier, SnapshotConfiguration},
+        ledger::MemoryLedger,
         snapshot::Snapshot,
     },
     log,
@@ -59,13 +60,15 @@ pub(super) fn run(
         writeln!(output, "{text}")
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let done = runtime.block_on(handler::handle(
-        &payload,
-        &config,
-        &FolderLogStore::new(&arguments.local),
-        &SnapshotConfiguration(snapshot),
-        &FolderNotifier::new(&arguments.local, &screen),
-    ));
+    let ports = Ports {
+        logs: &FolderLogStore::new(&arguments.local),
+        configuration: &SnapshotConfiguration(snapshot),
+        ledger: &MemoryLedger::default(),
+        notifier: &FolderNotifier::new(&arguments.local, &screen),
+    };
+    // The event is of the past, and nobody else handles it: its own time is now.
+    let invocation = Invocation { now: None, owner: "invoke", lease_until: i64::MAX };
+    let done = runtime.block_on(handler::handle(&payload, &config, &invocation, ports));
     match done {
         Ok(summary) => {
             complain(&format!(

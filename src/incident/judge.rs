@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    GroupWindows, Open, Record, Seen, Told, end_of, is_complete, start_of, window_of,
-};
+use super::{GroupWindows, Open, Record, Seen, Told, end_of, is_complete, start_of, window_of};
 use crate::{
     detection::{
         Kind, Thresholds,
@@ -74,6 +72,9 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
     let tallies = beside_usual(now, windows);
     let oldest = window_of(now.saturating_sub(settings.max_age));
     let spikes = new_spikes(&tallies, &record, oldest, settings);
+    // Begun by a copy that died before it said so, and no spike any more beside what arrived since.
+    let is_there = |open: &Open| spikes.iter().any(|it| it.0 <= open.last && open.first <= it.1);
+    record.open.take_if(|open| open.told.is_none() && !is_there(open));
     if record.open.is_none()
         && let Some(&(first, last)) = spikes.first()
     {
@@ -101,7 +102,8 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
         let speak = speak(now, windows, &tallies, open, settings);
         return Judgement { record, speak };
     }
-    let raw: BTreeMap<i64, Tally> = windows.iter().map(|(window, it)| (*window, tally(it))).collect();
+    let raw: BTreeMap<i64, Tally> =
+        windows.iter().map(|(window, it)| (*window, tally(it))).collect();
     let might_be = new_spikes(&raw, &record, oldest, settings);
     record.watched = might_be
         .iter()

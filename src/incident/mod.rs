@@ -15,6 +15,7 @@
 //!
 //! A window is *complete* ten minutes after its end: until then objects of other nodes may be missing.
 
+pub mod choice;
 pub mod judge;
 pub mod observation;
 pub mod record;
@@ -22,7 +23,7 @@ pub mod trickle;
 pub mod words;
 
 pub use judge::{Judgement, Settings, Speak, judge};
-pub use observation::{GroupWindows, Observation, ObservedObject, Seen};
+pub use observation::{GroupWindows, Kept, Observation, ObservedObject, Seen};
 pub use record::{Lease, Open, Record, Told};
 
 use crate::detection::thresholds::WINDOW_MICROS;

@@ -26,6 +26,15 @@ pub struct Observation {
     pub details_bytes: u64,
 }
 
+/// What the ledger is given of one object and window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The counts.
+    pub observation: Observation,
+    /// The packed details.
+    pub details: Vec<u8>,
+}
+
 /// What is remembered of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedObject {
@@ -68,7 +77,7 @@ impl ObservedObject {
 impl Observation {
     /// What is kept of an object: one observation for each load balancer and window in it, each with its
     /// details.
-    pub fn of(object: &ObservedObject, portions: Vec<Portion>) -> Vec<(Self, Vec<u8>)> {
+    pub fn of(object: &ObservedObject, portions: Vec<Portion>) -> Vec<Kept> {
         let observed = |it: Portion| {
             let observation = Self {
                 load_balancer: Box::from(&*it.load_balancer),
@@ -77,7 +86,7 @@ impl Observation {
                 groups: it.groups,
                 details_bytes: it.details.len() as u64,
             };
-            (observation, it.details)
+            Kept { observation, details: it.details }
         };
         portions.into_iter().map(observed).collect()
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Open, Speak, end_of, start_of};
 use crate::{
     diagnosis::{Phase, timestamp},
-    numbers::{percent, plural},
+    numbers::{count, percent, plural},
 };
 
 /// The phase of a message. A review that finds another leading cause is a change.
@@ -24,7 +24,11 @@ pub fn status(speak: Speak, open: &Open, (objects, nodes): (u64, u64)) -> String
     let told_at = told.map_or(String::new(), |told| clock(timestamp(told.at)));
     match speak {
         Speak::Opened => {
-            format!("opened, so far from {} of {}", plural(objects, "object"), plural(nodes, "node"))
+            format!(
+                "opened, so far from {} of {}",
+                plural(objects, "object"),
+                plural(nodes, "node")
+            )
         }
         Speak::Worse { start, rate } => format!(
             "changed: {} failed in the five minutes from {}; {} was the most that was told, at {told_at}",
@@ -48,6 +52,24 @@ pub fn status(speak: Speak, open: &Open, (objects, nodes): (u64, u64)) -> String
             format!("closed: no traffic since {}", clock(timestamp(since)))
         }
     }
+}
+
+/// What is said of a trickle.
+pub fn trickle((objects, nodes): (u64, u64)) -> String {
+    format!(
+        "told at most once a day; from {} of {}",
+        plural(objects, "object"),
+        plural(nodes, "node")
+    )
+}
+
+/// Why not everything was looked at.
+pub fn lost_details(lost: u64, all: u64) -> String {
+    format!(
+        "those of {} of {} were not looked at: too many, too old or unreadable; counts are of all",
+        count(lost),
+        plural(all, "object")
+    )
 }
 
 /// What is said of a diagnosis that could not be merged with other objects.

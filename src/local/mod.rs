@@ -2,4 +2,5 @@
 
 pub mod files;
 pub mod folder;
+pub mod ledger;
 pub mod snapshot;

@@ -114,6 +114,9 @@ fn sentence(text: &str) -> String {
 
 fn description(diagnosis: &Diagnosis) -> String {
     let mut out = Description::default();
+    if let Some(status) = &diagnosis.status {
+        out.push(&format!("*Status*: {}\n", sentence(status)));
+    }
     if let Some(partial) = diagnosis.partial() {
         out.push(&format!("*Partial*: {}\n", sentence(&partial)));
     }

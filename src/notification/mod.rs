@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::diagnosis::{Diagnosis, Kind, Phase, Severity};
+use crate::diagnosis::{Diagnosis, Kind, Severity};
 use crate::neutralize;
 
 /// The JSON Schema (2020-12) of the machine form.
@@ -99,17 +99,11 @@ fn attributes(diagnosis: &Diagnosis) -> BTreeMap<String, String> {
         Kind::Spike => "spike",
         Kind::Trickle => "trickle",
     };
-    let phase = match diagnosis.phase {
-        Phase::Opened => "opened",
-        Phase::Changed => "changed",
-        Phase::Ongoing => "ongoing",
-        Phase::Resolved => "resolved",
-    };
     let group = diagnosis.target_group.as_ref();
     [
         ("severity", Some(severity)),
         ("kind", Some(kind)),
-        ("phase", Some(phase)),
+        ("phase", Some(diagnosis.phase.as_str())),
         ("cause", diagnosis.causes.first().map(|cause| cause.id.as_str())),
         ("load_balancer", Some(diagnosis.load_balancer.name.as_str())),
         ("target_group", group.map(|group| group.name.as_str())),

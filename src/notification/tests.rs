@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::diagnosis::{
     CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate, KeepAliveTimer,
-    LoadBalancerName, ObjectReport, ParserReport, RankedCause, Sample, Statement, TargetGroupName,
-    TimeSpan,
+    LoadBalancerName, ObjectReport, ParserReport, Phase, RankedCause, Sample, Statement,
+    TargetGroupName, TimeSpan,
     figures::{ExitFigure, ReasonFigure},
     rows::{MethodFigure, NodeFigure, PathFigure, Portion, TargetFigure, TypeFigure},
 };

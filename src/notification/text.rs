@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     diagnosis::{
-        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS,
-        RankedCause, Sample, Severity, Statement,
+        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS, RankedCause,
+        Sample, Severity, Statement,
     },
     neutralize,
     numbers::{count, percent, plural},

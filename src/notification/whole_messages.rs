@@ -10,8 +10,8 @@ use crate::{
     detection::{Distribution, Signature},
     diagnosis::{
         CheckOutcome, CheckResult, Confidence, Figures, Fix, Gap, KeepAliveEstimate,
-        KeepAliveTimer, LoadBalancerName, ObjectReport, Onset, ParserReport, RankedCause, Sample,
-        Shape, Statement, TargetGroupName, TimeSpan,
+        KeepAliveTimer, LoadBalancerName, ObjectReport, Onset, ParserReport, Phase, RankedCause,
+        Sample, Shape, Statement, TargetGroupName, TimeSpan,
         figures::{ExitFigure, ReasonFigure, TargetSeconds},
         patterns::Constant,
         rows::{MethodFigure, NodeFigure, PathFigure, Portion, TargetFigure, TypeFigure},
@@ -409,7 +409,6 @@ fn the_short_text_the_subject_and_the_attributes() {
                 "kind": "spike",
                 "load_balancer": "shop",
                 "phase": "opened",
-                "status": null,
                 "region": "eu-west-1",
                 "severity": "warning",
                 "target_group": "shop-web",

@@ -5,8 +5,11 @@ use std::{cell::RefCell, fs, future::Future, path::Path, task};
 use alb502::{
     config::Config,
     diagnosis::Diagnosis,
-    handler::{HandlerError, Summary, handle},
-    local::folder::{FolderLogStore, SnapshotConfiguration},
+    handler::{HandlerError, Invocation, Ports, Summary, handle},
+    local::{
+        folder::{FolderLogStore, SnapshotConfiguration},
+        ledger::MemoryLedger,
+    },
     notification::Notification,
     ports::{Notifier, NotifierError},
 };
@@ -32,9 +35,14 @@ impl Notifier for Published {
 
 fn run(folder: &Path, event: &Value, published: &Published) -> Result<Summary, HandlerError> {
     let config = Config::from_lookup(|_| None).unwrap();
-    let logs = FolderLogStore::new(folder);
-    let configuration = SnapshotConfiguration(None);
-    let mut future = Box::pin(handle(event, &config, &logs, &configuration, published));
+    let ports = Ports {
+        logs: &FolderLogStore::new(folder),
+        configuration: &SnapshotConfiguration(None),
+        ledger: &MemoryLedger::default(),
+        notifier: published,
+    };
+    let invocation = Invocation { now: None, owner: "request", lease_until: i64::MAX };
+    let mut future = Box::pin(handle(event, &config, &invocation, ports));
     // Folders answer at once: the future is ready when it is first asked.
     match future.as_mut().poll(&mut task::Context::from_waker(task::Waker::noop())) {
         task::Poll::Ready(done) => done,
@@ -182,7 +190,7 @@ fn a_rule_that_answers_on_purpose_is_no_message() {
 }
 
 #[test]
-fn a_trickle_is_no_message_yet() {
+fn a_trickle_is_told_when_it_is_about_something() {
     let folder = tempfile::tempdir().unwrap();
     // One failure beside 120 answers in each of eight windows.
     let hour: String = (0..8)
@@ -194,8 +202,10 @@ fn a_trickle_is_no_message_yet() {
     put(folder.path(), &key(1, "a"), &gzip(&hour));
     let published = Published::default();
     let done = run(folder.path(), &event(&[&key(1, "a")]), &published).unwrap();
-    assert_eq!((done.entries, done.published), (968, 0));
-    assert_eq!(published.messages.into_inner().len(), 0);
+    assert_eq!((done.entries, done.published), (968, 1));
+    let (diagnosis, message) = &published.messages.into_inner()[0];
+    assert_eq!(diagnosis.kind, alb502::diagnosis::Kind::Trickle);
+    assert!(message.text.contains("told at most once a day"), "{}", message.text);
 }
 
 #[test]

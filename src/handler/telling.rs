@@ -1,0 +1,385 @@
+//! From the ledger to messages: judge, take the lease, diagnose, publish, mark.
+//!
+//! Nothing but the record of a target group is changed under a condition. Whoever wants to say something
+//! first takes the lease in the record; what was said is marked in it. Between the two anything may
+//! happen: an invocation that dies leaves its lease behind, and after it whoever comes says it. So nothing
+//! is lost, and a message is said twice only when its sender dies between publishing and marking.
+
+use std::collections::BTreeSet;
+
+use super::{Failure, FailureKind, Invocation};
+use crate::{
+    access_log::ObjectKey,
+    config::Config,
+    detection::{Detector, Kind, spikes::WindowRange},
+    diagnosis::{Diagnosis, Gap, Phase, diagnose, incident_id, is_told},
+    incident::{
+        Lease, Observation, Record, Settings, Speak,
+        choice::{self, MAX_DETAILS_BYTES},
+        judge::{self, first_needed},
+        observation::{objects_and_nodes, reading, windows_of},
+        start_of, trickle, window_of, words,
+    },
+    notification,
+    ports::{Configuration, Ledger, LedgerError, Notifier, Saved},
+};
+
+/// A target group as a record names it.
+type TargetGroup = Option<String>;
+
+/// So often a target group is looked at in one invocation, at most: opened, changed, resolved, and each of
+/// them once more when another copy was faster. What is left is said with the next object.
+const MAX_ROUNDS: usize = 16;
+
+/// Windows after the present one that are read: the clock of a load balancer may be ahead.
+const WINDOWS_AHEAD: i64 = 2;
+
+/// Says what is to be said of one load balancer.
+pub(super) struct Teller<'a, C, L, N> {
+    pub(super) invocation: &'a Invocation<'a>,
+    /// Microseconds since 1970.
+    pub(super) now: i64,
+    pub(super) config: &'a Config,
+    pub(super) configuration: &'a C,
+    pub(super) ledger: &'a L,
+    pub(super) notifier: &'a N,
+    /// Why the ledger proper could not be asked: then `ledger` holds the objects of this event alone.
+    pub(super) unmerged: Option<&'a LedgerError>,
+}
+
+/// What was said, and what was not.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// Messages published.
+    pub(super) published: u64,
+    /// Messages that were not taken.
+    pub(super) failures: Vec<Failure>,
+    /// The target groups of which something was said.
+    pub(super) groups: BTreeSet<TargetGroup>,
+}
+
+/// What follows from one attempt to say something.
+enum Next {
+    Again,
+    Enough,
+}
+
+impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
+    /// Looks at every target group that failed in `own` or of which an incident is open, except for
+    /// those of which something was `said` already.
+    ///
+    /// # Errors
+    /// When the ledger did not answer. What was said until then stands in `said`.
+    pub(super) async fn tell(
+        &self,
+        load_balancer: &str,
+        own: &[&Observation],
+        said: &mut Said,
+    ) -> Result<(), LedgerError> {
+        let settings = self.settings();
+        let oldest = window_of(self.now.saturating_sub(settings.max_age));
+        let mut failing: BTreeSet<TargetGroup> = BTreeSet::new();
+        let mut first_new = None;
+        for it in own.iter().filter(|it| oldest <= it.window) {
+            for group in it.groups.iter().filter(|group| 0 < group.counts.failures) {
+                failing.insert(group.target_group.as_deref().map(ToOwned::to_owned));
+                first_new = Some(first_new.map_or(it.window, |first: i64| first.min(it.window)));
+            }
+        }
+        let records = self.ledger.records(load_balancer).await?;
+        let active = records.iter().filter(|it| it.is_active()).map(|it| it.target_group.clone());
+        let groups: BTreeSet<TargetGroup> = failing.iter().cloned().chain(active).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let of_group = |group: &TargetGroup| records.iter().find(|it| it.target_group == *group);
+        let needed = groups.iter().map(|group| first_needed(of_group(group), first_new)).min();
+        let observations =
+            self.observations(load_balancer, needed.unwrap_or_else(|| window_of(self.now))).await?;
+        for group in
+            groups.iter().filter(|group| !said.groups.contains(*group)).cloned().collect::<Vec<_>>()
+        {
+            let record = of_group(&group)
+                .cloned()
+                .unwrap_or_else(|| Record::new(load_balancer, group.as_deref()));
+            let record = self.spikes(record, &observations, first_new, said).await?;
+            if failing.contains(&group) && self.unmerged.is_none() {
+                self.trickle(record, said).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Settings {
+        self.config.incident_settings()
+    }
+
+    async fn observations(
+        &self,
+        load_balancer: &str,
+        first: i64,
+    ) -> Result<Vec<Observation>, LedgerError> {
+        let last = window_of(self.now).saturating_add(WINDOWS_AHEAD);
+        self.ledger.observations(load_balancer, first..=last).await
+    }
+
+    /// Says everything that is due of the spikes of a target group, and returns its record.
+    async fn spikes(
+        &self,
+        mut record: Record,
+        observations: &[Observation],
+        first_new: Option<i64>,
+        said: &mut Said,
+    ) -> Result<Record, LedgerError> {
+        let settings = self.settings();
+        let mut windows = windows_of(observations, record.target_group.as_deref());
+        for _ in 0..MAX_ROUNDS {
+            let judgement = judge::judge(self.now, &windows, &record, &settings);
+            // Whoever holds the lease looks again when it is done, and sees what was kept before that.
+            if record.is_leased_to_another(self.invocation.owner, self.now) {
+                return Ok(record);
+            }
+            let next = match judgement.speak {
+                None if judgement.record == record => return Ok(record),
+                None => {
+                    let mut changed = judgement.record;
+                    changed.lease = None;
+                    match self.save(changed).await? {
+                        Some(saved) => return Ok(saved),
+                        None => Next::Again,
+                    }
+                }
+                Some(speak) => self.speak(judgement.record, speak, &windows, said).await?,
+            };
+            let group = record.target_group.clone();
+            record = self.record(&record.load_balancer, group.as_deref()).await?;
+            if matches!(next, Next::Enough) {
+                return Ok(record);
+            }
+            let first = first_needed(Some(&record), first_new);
+            let observations = self.observations(&record.load_balancer, first).await?;
+            windows = windows_of(&observations, group.as_deref());
+        }
+        tracing::warn!(
+            load_balancer = record.load_balancer,
+            target_group = record.target_group,
+            "other copies were faster each time; what is left is said with the next object"
+        );
+        Ok(record)
+    }
+
+    /// The record as it is now.
+    async fn record(
+        &self,
+        load_balancer: &str,
+        target_group: Option<&str>,
+    ) -> Result<Record, LedgerError> {
+        let mut records = self.ledger.records(load_balancer).await?;
+        let at = records.iter().position(|it| it.target_group.as_deref() == target_group);
+        Ok(at.map_or_else(
+            || Record::new(load_balancer, target_group),
+            |index| records.swap_remove(index),
+        ))
+    }
+
+    /// Saves the record as its next version; `None` when another copy was faster.
+    async fn save(&self, mut record: Record) -> Result<Option<Record>, LedgerError> {
+        record.version = record.version.saturating_add(1);
+        match self.ledger.save(&record).await? {
+            Saved::Saved => Ok(Some(record)),
+            Saved::Conflict => Ok(None),
+        }
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        let owner = self.invocation.owner.to_owned();
+        Some(Lease { owner, until: self.invocation.lease_until })
+    }
+
+    /// Takes the lease, diagnoses, publishes and marks.
+    async fn speak(
+        &self,
+        mut record: Record,
+        speak: Speak,
+        windows: &crate::incident::GroupWindows,
+        said: &mut Said,
+    ) -> Result<Next, LedgerError> {
+        let settings = self.settings();
+        record.lease = self.lease();
+        let Some(mut record) = self.save(record).await? else { return Ok(Next::Again) };
+        let Some(open) = record.open.clone() else { return Ok(Next::Enough) };
+        let range = (open.first, open.last);
+        let diagnosed = self.diagnosis(&record, range, Kind::Spike, &[]).await?;
+        record.lease = None;
+        let Some((diagnosis, seen)) = diagnosed else {
+            tracing::error!(incident_id = open.id, "an incident without observations is given up");
+            record.open = None;
+            self.save(record).await?;
+            return Ok(Next::Enough);
+        };
+        let (cause, confidence) = match diagnosis.causes.first() {
+            Some(cause) => (cause.id.clone(), cause.confidence),
+            None => ("undetermined".to_owned(), crate::diagnosis::Confidence::Low),
+        };
+        record.reviewed(self.now, windows, &settings);
+        if speak == Speak::Review && !record.is_news(&cause, confidence) {
+            self.save(record).await?;
+            return Ok(Next::Again);
+        }
+        let status = match self.unmerged {
+            Some(_) => words::unmerged(seen.0),
+            None => words::status(speak, &open, seen),
+        };
+        let rate = diagnosis.rate;
+        let diagnosis = diagnosis.in_phase(&open.id, words::phase(speak), status);
+        said.groups.insert(record.target_group.clone());
+        if let Err(failure) = self.publish(&diagnosis).await {
+            said.failures.push(failure);
+            // Nobody was told: the lease goes back, and whoever comes next tells it.
+            self.save(record).await?;
+            return Ok(Next::Enough);
+        }
+        said.published += 1;
+        record.told(self.now, windows, &settings, rate, &cause);
+        if diagnosis.phase == Phase::Resolved {
+            record.close(self.now, settings.max_age);
+        }
+        if self.save(record).await?.is_none() {
+            tracing::warn!(
+                incident_id = open.id,
+                "published, but another copy took the lease over"
+            );
+        }
+        // By itself an event knows no end of anything.
+        Ok(if self.unmerged.is_some() { Next::Enough } else { Next::Again })
+    }
+
+    /// Looks for a trickle in the day that ends now, at most once an hour, and tells it at most once a
+    /// day.
+    async fn trickle(&self, mut record: Record, said: &mut Said) -> Result<(), LedgerError> {
+        if !trickle::is_due(self.now, &record)
+            || record.is_leased_to_another(self.invocation.owner, self.now)
+        {
+            return Ok(());
+        }
+        let (load_balancer, group) = (record.load_balancer.clone(), record.target_group.clone());
+        record.trickle_judged_at = Some(self.now);
+        record.lease = self.lease();
+        let Some(mut record) = self.save(record).await? else { return Ok(()) };
+        record.lease = None;
+        let day = self.ledger.observations(&load_balancer, trickle::day(self.now)).await?;
+        let windows = windows_of(&day, group.as_deref());
+        if let Some((range, spikes)) = trickle::find(&windows, &self.settings())
+            && let Some((diagnosis, seen)) =
+                self.diagnosis(&record, range, Kind::Trickle, &spikes).await?
+            && is_told(&diagnosis)
+        {
+            let start = start_of(range.0);
+            let id = incident_id(&load_balancer, group.as_deref(), Kind::Trickle, start);
+            let diagnosis = diagnosis.in_phase(&id, Phase::Opened, words::trickle(seen));
+            said.groups.insert(group);
+            match self.publish(&diagnosis).await {
+                Ok(()) => {
+                    said.published += 1;
+                    record.trickle_told_at = Some(self.now);
+                }
+                Err(failure) => {
+                    said.failures.push(failure);
+                    record.trickle_judged_at = None;
+                }
+            }
+        }
+        self.save(record).await?;
+        Ok(())
+    }
+
+    /// Diagnoses an incident from everything that the ledger holds of it, with the number of its objects
+    /// and nodes. `None` when it holds nothing.
+    async fn diagnosis(
+        &self,
+        record: &Record,
+        range: WindowRange,
+        kind: Kind,
+        spikes: &[WindowRange],
+    ) -> Result<Option<(Diagnosis, (u64, u64))>, LedgerError> {
+        let (load_balancer, group) = (&*record.load_balancer, record.target_group.as_deref());
+        let around = choice::windows_around(range);
+        let observations = self.ledger.observations(load_balancer, around).await?;
+        let (chosen, left_out) = choice::choose(&observations, group, range, MAX_DETAILS_BYTES);
+        let chosen: Vec<&Observation> =
+            chosen.into_iter().filter_map(|index| observations.get(index)).collect();
+        let details = self.ledger.details(&chosen).await?;
+        let mut detector = Detector::new(self.config.thresholds);
+        for it in &observations {
+            detector.source(&it.object.name(), &ObjectKey::parse(&it.object.key));
+            detector.absorb_counts(load_balancer, it.window, &it.groups);
+        }
+        let mut lost = left_out;
+        for (it, details) in chosen.iter().zip(details) {
+            let source = detector.source(&it.object.name(), &ObjectKey::parse(&it.object.key));
+            let absorbed = details.map(|details| {
+                detector.absorb_details(load_balancer, group, it.window, source, &details)
+            });
+            match absorbed {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    lost += 1;
+                    tracing::error!(object = it.object.name(), %error, "details of an object");
+                }
+                None => lost += 1,
+            }
+        }
+        let Some(evidence) = detector.evidence(load_balancer, group, range, kind, spikes) else {
+            return Ok(None);
+        };
+        let mut facts = self.configuration.facts(&evidence).await;
+        if 0 < lost {
+            facts.other_gaps.push(Gap {
+                fact: "details of the rows".to_owned(),
+                reason: words::lost_details(lost, chosen.len() as u64 + left_out),
+                permission: None,
+            });
+        }
+        if let Some(error) = self.unmerged {
+            facts.other_gaps.push(Gap {
+                fact: "other objects of the incident".to_owned(),
+                reason: error.reason.clone(),
+                permission: error.permission.map(ToOwned::to_owned),
+            });
+        }
+        let (first, last) = range;
+        let reading = reading(observations.iter().filter(|it| (first..=last).contains(&it.window)));
+        let seen = objects_and_nodes(&reading);
+        Ok(Some((diagnose(&evidence, &facts, &reading), seen)))
+    }
+
+    async fn publish(&self, diagnosis: &Diagnosis) -> Result<(), Failure> {
+        let message = notification::render(diagnosis, self.config.https_body);
+        let published = self.notifier.publish(diagnosis, &message).await;
+        let cause = diagnosis.causes.first().map_or("undetermined", |cause| cause.id.as_str());
+        let incident_id = &*diagnosis.incident_id;
+        match published {
+            Ok(()) => {
+                tracing::info!(
+                    incident_id,
+                    phase = diagnosis.phase.as_str(),
+                    cause,
+                    load_balancer = diagnosis.load_balancer.id,
+                    target_group = diagnosis.target_group.as_ref().map(|it| it.name.as_str()),
+                    failures = diagnosis.failures,
+                    requests = diagnosis.requests,
+                    "diagnosis published"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(incident_id, cause, %error, "diagnosis not published");
+                Err(Failure {
+                    kind: FailureKind::MessageNotPublished,
+                    text: format!("diagnosis {incident_id} was not published: {error}"),
+                    objects: Vec::new(),
+                })
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@
 //!
 //! These five are pure: they know no clock, no environment, no network and no SDK, and the same bytes
 //! and facts always give the same message. `cargo test --no-default-features` builds only them, with
-//! [`config`], [`event`] and the configuration snapshot of [`local`]. [`neutralize`] makes the text of
+//! [`bucket_notification`], [`config`], [`event`] and the configuration snapshot of [`local`]. [`neutralize`] makes the text of
 //! strangers harmless, [`numbers`] writes numbers as people read them.
 //!
 //! Around them stand the shells: `handler` runs one invocation over the traits in [`ports`],
@@ -27,6 +27,7 @@ pub mod neutralize;
 pub mod notification;
 pub mod numbers;
 
+pub mod bucket_notification;
 pub mod config;
 pub mod event;
 pub mod ports;

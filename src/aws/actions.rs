@@ -25,7 +25,7 @@ impl fmt::Display for Action {
 /// What a policy can limit an action to.
 ///
 /// Source: <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html>
-/// and the pages beside it for CloudWatch, EC2, S3 and SNS.
+/// and the pages beside it for CloudWatch, DynamoDB, EC2, S3, SNS and STS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// AWS knows no resource for the action: the policy must say `*`.
@@ -36,12 +36,23 @@ pub enum Resource {
     LogObjects,
     /// The topic. Only the Lambda function publishes.
     Topic,
+    /// The table of the incident ledger. Only the Lambda function remembers.
+    Table,
+    /// The role `ALB502_FACTS_ROLE_NAME` in every account. Only the Lambda function takes it.
+    FactsRole,
+    /// The bucket. Only a person who runs `alb502 attach` changes it.
+    LogBucket,
 }
 
 impl Resource {
     /// Whether a person who runs `alb502 diagnose --live` needs actions on it as well.
     pub fn is_for_a_person(self) -> bool {
         matches!(self, Self::Any | Self::PrefixLists)
+    }
+
+    /// Whether the Lambda function needs actions on it.
+    pub fn is_for_the_function(self) -> bool {
+        self != Self::LogBucket
     }
 }
 
@@ -61,6 +72,16 @@ actions! {
         "The same in a bucket with versioning, where the event names a version.";
     PUBLISH: "sns:Publish", Topic, "message",
         "Publishes the diagnosis.";
+    GET_ITEM: "dynamodb:GetItem", Table, "incident",
+        "What is known of an incident.";
+    PUT_ITEM: "dynamodb:PutItem", Table, "ledger",
+        "Keeps what an object showed, and what was said about an incident.";
+    QUERY: "dynamodb:Query", Table, "windows of the target group",
+        "The windows of a target group, over all objects.";
+    BATCH_GET_ITEM: "dynamodb:BatchGetItem", Table, "incidents",
+        "What is known of several incidents, in one call.";
+    BATCH_WRITE_ITEM: "dynamodb:BatchWriteItem", Table, "ledger",
+        "Keeps what an object showed of several windows, in one call.";
     DESCRIBE_LOAD_BALANCERS: "elasticloadbalancing:DescribeLoadBalancers", Any, "load balancer",
         "State, security groups and subnets of the load balancer.";
     DESCRIBE_LOAD_BALANCER_ATTRIBUTES: "elasticloadbalancing:DescribeLoadBalancerAttributes", Any,
@@ -94,4 +115,10 @@ actions! {
     GET_MANAGED_PREFIX_LIST_ENTRIES: "ec2:GetManagedPrefixListEntries", PrefixLists,
         "entries of prefix list",
         "The address ranges of a prefix list that a security-group rule names.";
+    ASSUME_ROLE: "sts:AssumeRole", FactsRole, "role in the account of the load balancer",
+        "With `FactsRoleName`: the configuration of a load balancer of another account.";
+    GET_BUCKET_NOTIFICATION: "s3:GetBucketNotification", LogBucket, "notification configuration",
+        "What the bucket has already, which is kept.";
+    PUT_BUCKET_NOTIFICATION: "s3:PutBucketNotification", LogBucket, "notification configuration",
+        "Puts in one entry, or the switch of EventBridge.";
 }

@@ -10,6 +10,7 @@
 mod by_hand;
 #[cfg(feature = "cli")]
 mod command_line;
+mod deployed;
 mod events;
 #[cfg(feature = "cli")]
 mod handler;

@@ -10,13 +10,15 @@ use crate::{
     tidy::{assert_same, read, table},
 };
 
-/// Actions by the resource that they are granted on.
+/// Actions by the resource that they are granted on. One that a condition of the template decides on has
+/// its name in front: `HasVpc? "*"`.
 type Grants = BTreeMap<String, BTreeSet<String>>;
 
 fn grants(policy: &Value) -> Grants {
     assert_eq!(policy["Version"], "2012-10-17");
     let mut grants = Grants::new();
     for statement in policy["Statement"].as_array().unwrap() {
+        let (condition, statement) = optional(statement);
         let keys: Vec<&String> = statement.as_object().unwrap().keys().collect();
         assert_eq!(keys.len(), 4, "{keys:?}: Sid, Effect, Action and Resource");
         assert!(statement["Sid"].is_string());
@@ -27,13 +29,24 @@ fn grants(policy: &Value) -> Grants {
         };
         for action in actions {
             let new = grants
-                .entry(statement["Resource"].to_string())
+                .entry(condition.clone() + &statement["Resource"].to_string())
                 .or_default()
                 .insert(action.as_str().unwrap().to_owned());
             assert!(new, "{action} is granted twice");
         }
     }
     grants
+}
+
+/// What stands behind `!If [Condition, it, !Ref AWS::NoValue]`, and `Condition? `; or itself, and nothing.
+fn optional(value: &Value) -> (String, &Value) {
+    match &value["Fn::If"] {
+        Value::Array(parts) => {
+            assert_eq!(parts[2], json!({ "Ref": "AWS::NoValue" }));
+            (format!("{}? ", parts[0].as_str().unwrap()), &parts[1])
+        }
+        _ => (String::new(), value),
+    }
 }
 
 fn needed<'a>(
@@ -48,6 +61,14 @@ fn needed<'a>(
     needed
 }
 
+fn of_the_function() -> impl Iterator<Item = &'static Action> {
+    ACTIONS.iter().filter(|action| action.resource.is_for_the_function())
+}
+
+fn of_whoever_attaches() -> impl Iterator<Item = &'static Action> {
+    ACTIONS.iter().filter(|action| action.resource == Resource::LogBucket)
+}
+
 fn of_a_person() -> impl Iterator<Item = &'static Action> {
     ACTIONS.iter().filter(|action| action.resource.is_for_a_person())
 }
@@ -58,32 +79,83 @@ fn the_template_grants_exactly_the_actions() {
     let role = &template["Resources"]["Role"]["Properties"];
     assert_eq!(role["ManagedPolicyArns"], Value::Null);
     assert_eq!(template["Resources"]["Function"]["Properties"]["Policies"], Value::Null);
-    let policies = role["Policies"].as_array().unwrap();
-    let names: Vec<&Value> = policies.iter().map(|policy| &policy["PolicyName"]).collect();
-    assert_eq!(names, ["alb502", "lambda"]);
-    let expected = needed(ACTIONS, |resource| match resource {
-        Resource::Any => json!("*"),
-        Resource::PrefixLists => {
-            json!({ "Fn::Sub": "arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*" })
-        }
-        Resource::LogObjects => json!({ "Fn::If": [
-            "HasLogPrefix",
-            { "Fn::Sub": "arn:${AWS::Partition}:s3:::${LogBucket}/${LogPrefix}/AWSLogs/*" },
-            { "Fn::Sub": "arn:${AWS::Partition}:s3:::${LogBucket}/AWSLogs/*" },
-        ] }),
-        Resource::Topic => json!({ "Ref": "Topic" }),
-    });
-    assert_eq!(grants(&policies[0]["PolicyDocument"]), expected);
-    // Log and queue are what Lambda itself does with the role.
-    let group = json!({ "Fn::GetAtt": "LogGroup.Arn" }).to_string();
-    let queue = json!({ "Fn::GetAtt": "FailureQueue.Arn" }).to_string();
+    let mut policies = role["Policies"].as_array().unwrap().iter().map(optional);
+    let mut named = |expected: &str| {
+        let (condition, policy) = policies.next().unwrap();
+        assert_eq!(condition.clone() + policy["PolicyName"].as_str().unwrap(), expected);
+        &policy["PolicyDocument"]
+    };
+    let mut expected = needed(
+        of_the_function().filter(|action| action.resource != Resource::FactsRole),
+        |resource| match resource {
+            Resource::Any => json!("*"),
+            Resource::PrefixLists => {
+                json!({ "Fn::Sub": "arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*" })
+            }
+            Resource::LogObjects => json!({ "Fn::If": [
+                "HasLogPrefix",
+                { "Fn::Sub": "arn:${AWS::Partition}:s3:::${LogBucket}/${LogPrefix}/AWSLogs/*" },
+                { "Fn::Sub": "arn:${AWS::Partition}:s3:::${LogBucket}/AWSLogs/*" },
+            ] }),
+            Resource::Topic => json!({ "Ref": "Topic" }),
+            Resource::Table => json!({ "Fn::GetAtt": "Table.Arn" }),
+            Resource::FactsRole | Resource::LogBucket => unreachable!("{resource:?}"),
+        },
+    );
+    let roles = json!({ "Fn::Sub": "arn:${AWS::Partition}:iam::*:role/${FactsRoleName}" });
+    expected.insert(format!("HasFactsRole? {roles}"), ["sts:AssumeRole".to_owned()].into());
+    assert_eq!(grants(named("alb502")), expected);
+    // What Lambda itself does with the role.
+    let of = |resource: &str| json!({ "Fn::GetAtt": resource }).to_string();
+    let granted = |actions: &[&str]| actions.iter().map(|it| (*it).to_owned()).collect();
     assert_eq!(
-        grants(&policies[1]["PolicyDocument"]),
+        grants(named("lambda")),
         Grants::from([
-            (group, ["logs:CreateLogStream", "logs:PutLogEvents"].map(String::from).into()),
-            (queue, ["sqs:SendMessage"].map(String::from).into()),
+            (of("LogGroup.Arn"), granted(&["logs:CreateLogStream", "logs:PutLogEvents"])),
+            (of("FailureQueue.Arn"), granted(&["sqs:SendMessage"])),
+            (
+                "IsQueue? ".to_owned() + &of("EventQueue.Arn"),
+                granted(&["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"])
+            ),
+            (
+                r#"HasVpc? "*""#.to_owned(),
+                granted(&[
+                    "ec2:AssignPrivateIpAddresses",
+                    "ec2:CreateNetworkInterface",
+                    "ec2:DeleteNetworkInterface",
+                    "ec2:DescribeNetworkInterfaces",
+                    "ec2:DescribeSubnets",
+                    "ec2:UnassignPrivateIpAddresses",
+                ])
+            ),
         ])
     );
+    // Keys, each through its service only.
+    for (name, parameter, service, actions) in [
+        ("HasLogBucketKey? log-bucket-key", "LogBucketKeyArn", "s3", &["kms:Decrypt"][..]),
+        ("HasTopicKey? topic-key", "TopicKeyArn", "sns", &["kms:GenerateDataKey", "kms:Decrypt"]),
+        (
+            "HasTableKey? table-key",
+            "TableKeyArn",
+            "dynamodb",
+            &[
+                "kms:Encrypt",
+                "kms:Decrypt",
+                "kms:ReEncryptFrom",
+                "kms:ReEncryptTo",
+                "kms:GenerateDataKey",
+                "kms:DescribeKey",
+            ],
+        ),
+    ] {
+        let mut policy = named(name).clone();
+        let via = json!({ "Fn::Sub": format!("{service}.${{AWS::Region}}.${{AWS::URLSuffix}}") });
+        let condition = policy["Statement"][0].as_object_mut().unwrap().remove("Condition");
+        assert_eq!(condition, Some(json!({ "StringEquals": { "kms:ViaService": via } })));
+        let key = json!({ "Ref": parameter }).to_string();
+        assert_eq!(grants(&policy), Grants::from([(key, granted(actions))]));
+    }
+    assert_eq!(policies.next(), None);
 }
 
 /// The JSON block of the README after the line `<!-- policy:name -->`.
@@ -100,13 +172,17 @@ fn in_the_readme(resource: Resource) -> Value {
         Resource::PrefixLists => "arn:aws:ec2:<REGION>:*:prefix-list/*",
         Resource::LogObjects => "arn:aws:s3:::<BUCKET>/<PREFIX>/AWSLogs/*",
         Resource::Topic => "arn:aws:sns:<REGION>:<ACCOUNT>:alb502",
+        Resource::Table => "arn:aws:dynamodb:<REGION>:<ACCOUNT>:table/alb502",
+        Resource::FactsRole => "arn:aws:iam::*:role/<FACTS ROLE>",
+        Resource::LogBucket => "arn:aws:s3:::<BUCKET>",
     })
 }
 
 #[test]
 fn the_policies_of_the_readme_grant_exactly_the_actions() {
     assert_eq!(grants(&policy("person")), needed(of_a_person(), in_the_readme));
-    let mut function = needed(ACTIONS, in_the_readme);
+    assert_eq!(grants(&policy("attach")), needed(of_whoever_attaches(), in_the_readme));
+    let mut function = needed(of_the_function(), in_the_readme);
     for (resource, action) in [
         ("arn:aws:logs:<REGION>:<ACCOUNT>:log-group:/aws/lambda/alb502:*", "logs:CreateLogStream"),
         ("arn:aws:logs:<REGION>:<ACCOUNT>:log-group:/aws/lambda/alb502:*", "logs:PutLogEvents"),
@@ -123,14 +199,19 @@ fn row(action: &Action) -> String {
         Resource::PrefixLists => "prefix lists",
         Resource::LogObjects => "the objects under the prefix",
         Resource::Topic => "the topic",
+        Resource::Table => "the table",
+        Resource::FactsRole => "the role, in any account",
+        Resource::LogBucket => "the bucket",
     };
     format!("| `{}` | {on} | {} |", action.name, action.reason)
 }
 
 #[test]
 fn the_permission_tables_of_the_readme_are_true() {
-    let function: Vec<String> = ACTIONS.iter().map(row).collect();
+    let function: Vec<String> = of_the_function().map(row).collect();
+    let attach: Vec<String> = of_whoever_attaches().map(row).collect();
     let person: Vec<String> = of_a_person().map(row).collect();
     assert_same("actions of the function", &table("| action of the function |"), &function);
+    assert_same("actions of whoever attaches", &table("| action of whoever attaches |"), &attach);
     assert_same("actions of a person", &table("| action of a person |"), &person);
 }

@@ -99,12 +99,18 @@ fn the_readme_names_every_other_parameter_with_its_default() {
 }
 
 #[test]
-fn the_environment_is_the_topic_and_the_settings_and_nothing_else() {
+fn the_environment_is_what_the_stack_made_and_the_settings_and_nothing_else() {
     let mut expected: Map<String, Value> = SETTINGS
         .iter()
         .map(|setting| (setting.variable.to_owned(), json!({ "Ref": setting.parameter() })))
         .collect();
-    expected.insert("ALB502_TOPIC_ARN".to_owned(), json!({ "Ref": "Topic" }));
+    for (variable, made) in [
+        ("ALB502_TOPIC_ARN", "Topic"),
+        ("ALB502_TABLE", "Table"),
+        ("ALB502_FACTS_ROLE_NAME", "FactsRoleName"),
+    ] {
+        expected.insert(variable.to_owned(), json!({ "Ref": made }));
+    }
     assert_eq!(function(&template())["Environment"], json!({ "Variables": expected }));
 }
 

@@ -3,6 +3,8 @@
 pub mod actions;
 mod ask;
 #[cfg(feature = "cli")]
+mod bucket;
+#[cfg(feature = "cli")]
 mod caller;
 mod clients;
 mod cloudwatch;
@@ -14,6 +16,8 @@ mod log_store;
 mod topic;
 
 pub use actions::{ACTIONS, Action, Resource};
+#[cfg(feature = "cli")]
+pub use bucket::{Bucket, BucketError};
 #[cfg(feature = "cli")]
 pub use caller::Caller;
 pub use clients::Clients;

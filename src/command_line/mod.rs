@@ -1,5 +1,6 @@
-//! The command line: diagnose, parse and invoke on local files.
+//! The command line: diagnose, parse and invoke on local files; attach a bucket.
 
+mod attach;
 mod diagnose;
 mod invoke;
 mod live;
@@ -47,6 +48,8 @@ enum Command {
     Parse(parse::Arguments),
     /// Run the Lambda's handler on an event, with a folder in place of AWS
     Invoke(invoke::Arguments),
+    /// Let a bucket tell about new access logs, and keep what else it does
+    Attach(attach::Arguments),
 }
 
 /// The settings as flags; each is also an environment variable.
@@ -127,6 +130,9 @@ enum Stop {
          get-caller-identity`, set AWS_PROFILE, or log in with `aws sso login`"
     )]
     Credentials { reason: String },
+    #[cfg(feature = "aws")]
+    #[error("{0}")]
+    CouldNot(String),
     #[error("{0}")]
     WrongUse(String),
     #[error("cannot write the output: {0}")]
@@ -165,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Diagnose(arguments) => diagnose::run(&arguments, &environment),
         Command::Parse(arguments) => parse::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments, &environment),
+        Command::Attach(arguments) => attach::run(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),

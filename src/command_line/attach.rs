@@ -179,7 +179,7 @@ mod with_aws {
     };
 
     /// S3 may give back an older configuration for a moment.
-    const READ_BACK: u32 = 5;
+    const READ_BACK: u32 = 3;
 
     /// Between two looks.
     const PAUSE: Duration = Duration::from_secs(1);

@@ -117,10 +117,12 @@ deploy: .venv/.tools .samconfig.toml ## Build and deploy the stack; asks the fir
 	    'fail_on_empty_changeset = false' > $@
 
 .PHONY: tools
-tools: .venv/.tools ## Install the tools of .ci/tools.txt into .venv
+tools: .venv/.tools ## Install the tools of .ci into .venv
 
-# From nothing each time, so that .venv holds what the file says and no more.
-.venv/.tools: .ci/tools.txt
+# From nothing each time, so that .venv holds what the files say and no more.
+.venv/.tools: .ci/tools.txt .ci/ministack.txt
 	python3 -m venv --clear .venv
 	$(TOOLS)/pip install --quiet --disable-pip-version-check --requirement .ci/tools.txt
+	python3 -m venv .venv/ministack
+	.venv/ministack/bin/pip install --quiet --disable-pip-version-check --requirement .ci/ministack.txt
 	@touch $@

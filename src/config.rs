@@ -81,6 +81,13 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "What https subscribers of the topic get: `chat` is the Amazon Q Developer custom \
                   notification for Slack, `json` the machine form.",
     },
+    Setting {
+        variable: "ALB502_METRICS",
+        default: "true",
+        allowed: "true or false",
+        meaning: "Whether metrics are written for CloudWatch. They cost about two dollars a month for the \
+                  function, and thirty cents for each cause; Logs Insights counts the log without them.",
+    },
 ];
 
 /// The settings of one run.
@@ -96,6 +103,8 @@ pub struct Config {
     pub max_age_hours: u64,
     /// What https subscribers get.
     pub https_body: HttpsBody,
+    /// Whether metrics are written for CloudWatch.
+    pub metrics: bool,
 }
 
 /// A setting whose value is not allowed: the start is stopped.
@@ -164,6 +173,7 @@ impl Config {
                 (_, value) if value == "json" => HttpsBody::Json,
                 (setting, value) => return Err(setting.refuse(value)),
             },
+            metrics: parsed(value("ALB502_METRICS"), |_: &bool| true)?,
         })
     }
 }
@@ -230,6 +240,7 @@ mod tests {
         let config = Config::from_lookup(|_| None).unwrap();
         assert_eq!(config.thresholds, Thresholds::default());
         assert_eq!(config.https_body, HttpsBody::Chat);
+        assert!(config.metrics);
         assert_eq!((config.cooldown_minutes, config.max_age_hours), (60, 24));
     }
 
@@ -237,6 +248,7 @@ mod tests {
     fn values_are_read_and_bad_ones_stop_the_start() {
         assert_eq!(with("ALB502_MIN_ERRORS", " 7 ").unwrap().thresholds.min_errors, 7);
         assert_eq!(with("ALB502_HTTPS_BODY", "json").unwrap().https_body, HttpsBody::Json);
+        assert!(!with("ALB502_METRICS", "false").unwrap().metrics);
         for minutes in [1, 10_080] {
             let config = with("ALB502_COOLDOWN_MINUTES", &minutes.to_string()).unwrap();
             assert_eq!(config.cooldown_minutes, minutes);
@@ -261,6 +273,7 @@ mod tests {
             ("ALB502_MAX_AGE_HOURS", "0"),
             ("ALB502_MAX_AGE_HOURS", "100001"),
             ("ALB502_HTTPS_BODY", "html"),
+            ("ALB502_METRICS", "off"),
         ] {
             let error = with(variable, value).unwrap_err();
             let message = error.to_string();

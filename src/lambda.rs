@@ -1,7 +1,7 @@
 //! The Lambda function: settings from the environment, the clients once, then one event after another.
 
 use std::{
-    io,
+    io::{self, Write as _},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
@@ -19,6 +19,7 @@ use crate::{
     handler::{self, HandlerError, Invocation, Ports, Summary},
     local::ledger::MemoryLedger,
     log,
+    ports::Metrics,
 };
 
 /// What keeps the function from starting.
@@ -112,8 +113,27 @@ async fn invocation(
         configuration: &AwsConfiguration { clients, deadlines, account },
         ledger: &MemoryLedger::default(),
         notifier: &SnsNotifier { clients, deadlines, topic },
+        metrics: &LogMetrics { function: &context.env_config.function_name },
     };
     answer(handler::handle(&payload, config, &invocation, ports).await)
+}
+
+/// Metrics as lines of the function's log, where CloudWatch finds them.
+/// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Lambda.html>
+#[derive(Debug)]
+struct LogMetrics<'a> {
+    function: &'a str,
+}
+
+impl Metrics for LogMetrics<'_> {
+    fn function(&self) -> &str {
+        self.function
+    }
+
+    /// In one piece: a line that another one cuts in two is no document.
+    fn put(&self, document: &Value) -> io::Result<()> {
+        io::stdout().lock().write_all(format!("{document}\n").as_bytes())
+    }
 }
 
 /// The longest that Lambda lets a function run: 15 minutes, in microseconds.

@@ -9,8 +9,9 @@
 //! | [`diagnosis`] | evidence and facts | checks, causes, one diagnosis |
 //! | [`incident`] | observations, what was said, the time | what to say now |
 //! | [`notification`] | a diagnosis | email, chat and machine forms, one document for SNS |
+//! | [`embedded_metrics`] | what was read and told | lines that CloudWatch reads metrics from |
 //!
-//! These five are pure: they know no clock, no environment, no network and no SDK, and the same bytes
+//! These six are pure: they know no clock, no environment, no network and no SDK, and the same bytes
 //! and facts always give the same message. `cargo test --no-default-features` builds only them, with
 //! [`bucket_notification`], [`config`], [`event`] and the configuration snapshot of [`local`]. [`neutralize`] makes the text of
 //! strangers harmless, [`numbers`] writes numbers as people read them.
@@ -22,6 +23,7 @@
 pub mod access_log;
 pub mod detection;
 pub mod diagnosis;
+pub mod embedded_metrics;
 pub mod incident;
 pub mod neutralize;
 pub mod notification;

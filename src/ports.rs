@@ -1,9 +1,15 @@
-//! What the handler needs from the world: the logs, the configuration, a memory, somewhere to say it.
+//! What the handler needs from the world: the logs, the configuration, a memory, somewhere to say it and
+//! somewhere to count it.
 //!
 //! On AWS these are S3, ELBv2 with EC2 and CloudWatch, DynamoDB, and SNS; on a laptop they are folders, the
 //! memory of the process and the screen.
 
-use std::ops::{ControlFlow, RangeInclusive};
+use std::{
+    fmt, io,
+    ops::{ControlFlow, RangeInclusive},
+};
+
+use serde_json::Value;
 
 use crate::{
     detection::Evidence,
@@ -117,6 +123,19 @@ pub trait Notifier {
         diagnosis: &Diagnosis,
         notification: &Notification,
     ) -> Result<(), NotifierError>;
+}
+
+/// Where metrics go.
+pub trait Metrics: fmt::Debug {
+    /// The name of the function that they are of.
+    fn function(&self) -> &str;
+
+    /// Writes one document in CloudWatch's embedded metric format.
+    ///
+    /// # Errors
+    /// When it was not written. That is logged and no more: a metric that is lost is no reason to handle
+    /// an event again.
+    fn put(&self, document: &Value) -> io::Result<()>;
 }
 
 /// A message that was not accepted: why, in words.

@@ -12,7 +12,7 @@ use super::{COULD_NOT, SettingFlags, Stop, complain};
 use crate::{
     handler::{self, Invocation, Ports},
     local::{
-        folder::{FolderLogStore, FolderNotifier, SnapshotConfiguration},
+        folder::{FolderLogStore, FolderMetrics, FolderNotifier, SnapshotConfiguration},
         ledger::MemoryLedger,
         snapshot::Snapshot,
     },
@@ -22,8 +22,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "DIR/s3/<bucket>/<key> are the objects, DIR/aws/ is a configuration \
-                        snapshot (optional),\nDIR/out/ gets the messages. The handler's log goes to \
-                        standard error, one JSON\nobject a line; ALB502_LOG sets its level (error, warn, info, debug).\n\n\
+                        snapshot (optional),\nDIR/out/ gets the messages, and in metrics.jsonl the \
+                        metrics of the run, one document\nof CloudWatch's embedded metric format a line. \
+                        The handler's log goes to standard\nerror, one JSON object a line; ALB502_LOG sets its level (error, warn, info, debug).\n\n\
                         Example:\n  \
                         alb502 invoke events/s3-keepalive-race.json --local events/local")]
 pub(super) struct Arguments {
@@ -65,6 +66,7 @@ pub(super) fn run(
         configuration: &SnapshotConfiguration(snapshot),
         ledger: &MemoryLedger::default(),
         notifier: &FolderNotifier::new(&arguments.local, &screen),
+        metrics: &FolderMetrics::new(&arguments.local),
     };
     // The event is of the past, and nobody else handles it: its own time is now.
     let invocation = Invocation { now: None, owner: "invoke", lease_until: i64::MAX };

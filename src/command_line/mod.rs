@@ -85,6 +85,9 @@ struct SettingFlags {
     /// What https subscribers get [ALB502_HTTPS_BODY] [default: chat]
     #[arg(long, value_name = "chat|json")]
     https_body: Option<String>,
+    /// Write metrics for CloudWatch [ALB502_METRICS] [default: true]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    metrics: Option<String>,
 }
 
 impl SettingFlags {
@@ -105,6 +108,7 @@ impl SettingFlags {
                 "ALB502_COOLDOWN_MINUTES" => &self.cooldown_minutes,
                 "ALB502_MAX_AGE_HOURS" => &self.max_age_hours,
                 "ALB502_HTTPS_BODY" => &self.https_body,
+                "ALB502_METRICS" => &self.metrics,
                 _ => &None,
             };
             flag.clone().or_else(|| environment(variable)).or_else(|| {

@@ -1,6 +1,7 @@
 //! One invocation, top to bottom: read the objects, keep what they say in the ledger, and say what is to
 //! be said of the incidents in it.
 
+mod measuring;
 mod reading;
 mod telling;
 
@@ -11,11 +12,13 @@ use serde_json::Value;
 use crate::{
     access_log::{ObjectKey, ObjectKind},
     config::Config,
+    embedded_metrics::Document,
     event::{self, Arrivals, Event},
     incident::{COMPLETE_AFTER_MICROS, Kept, Observation, end_of, window_of},
     local::ledger::MemoryLedger,
-    ports::{Configuration, Ledger, LedgerError, LogStore, Notifier},
+    ports::{Configuration, Ledger, LedgerError, LogStore, Metrics, Notifier},
 };
+use measuring::Measuring;
 use telling::{Said, Teller};
 
 /// Who handles an event, and when.
@@ -42,6 +45,8 @@ pub struct Ports<'a, S, C, L, N> {
     pub ledger: &'a L,
     /// Where messages go.
     pub notifier: &'a N,
+    /// Where metrics go.
+    pub metrics: &'a dyn Metrics,
 }
 
 /// What an invocation did.
@@ -174,6 +179,7 @@ pub async fn handle<S: LogStore, C: Configuration, L: Ledger, N: Notifier>(
         summary.skipped += 1;
     }
     let mut kept = Vec::new();
+    let mut observed = Vec::new();
     for (index, object) in arrivals.objects.iter().enumerate() {
         let key = ObjectKey::parse(&object.key);
         if let Some(reason) = skip_reason(&key) {
@@ -192,9 +198,15 @@ pub async fn handle<S: LogStore, C: Configuration, L: Ledger, N: Notifier>(
             }),
         }
         kept.extend(Observation::of(&read.object, read.portions).into_iter().map(|it| (index, it)));
+        observed.push((index, read.object));
     }
     let now = invocation.now.unwrap_or_else(|| time_of(&arrivals, &kept));
     reading::log_what_is_out_of_time(&mut kept, now, config);
+    let measuring = Measuring::new(ports.metrics, config.metrics, invocation.owner, now);
+    let measured: Vec<(usize, Vec<Document>)> = observed
+        .iter()
+        .map(|(index, object)| (*index, measuring.object(*index, object, &kept)))
+        .collect();
     for (load_balancer, (objects, kept)) in by_load_balancer(kept) {
         let mut said = Said::default();
         let teller = Teller {
@@ -204,6 +216,7 @@ pub async fn handle<S: LogStore, C: Configuration, L: Ledger, N: Notifier>(
             configuration: ports.configuration,
             ledger: ports.ledger,
             notifier: ports.notifier,
+            measuring,
             unmerged: None,
         };
         if let Err(error) = merged(&teller, &load_balancer, &kept, &mut said).await {
@@ -216,10 +229,14 @@ pub async fn handle<S: LogStore, C: Configuration, L: Ledger, N: Notifier>(
         failures
             .extend(said.failures.into_iter().map(|it| Failure { objects: objects.clone(), ..it }));
     }
+    let is_failed = |index: usize| failures.iter().any(|it| it.objects.contains(&index));
+    // An object that comes again is counted when it is done with.
+    for (_, documents) in measured.iter().filter(|(index, _)| !is_failed(*index)) {
+        measuring.put(documents);
+    }
     if failures.is_empty() {
         return Ok(summary);
     }
-    let is_failed = |index: usize| failures.iter().any(|it| it.objects.contains(&index));
     let failed = arrivals
         .messages
         .as_ref()
@@ -256,6 +273,7 @@ async fn alone<C: Configuration, L: Ledger, N: Notifier>(
         configuration: teller.configuration,
         ledger: &ledger,
         notifier: teller.notifier,
+        measuring: teller.measuring,
         unmerged: Some(error),
     };
     if let Err(error) = merged(&teller, load_balancer, kept, said).await {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, FailureKind, Invocation};
+use super::{Failure, FailureKind, Invocation, measuring::Measuring};
 use crate::{
     access_log::ObjectKey,
     config::Config,
@@ -15,6 +15,7 @@ use crate::{
     diagnosis::{Diagnosis, Gap, Phase, diagnose, incident_id, is_told},
     incident::{
         Lease, Observation, Record, Settings, Speak,
+        attribution::Attributed,
         choice::{self, MAX_DETAILS_BYTES},
         judge::{self, first_needed},
         observation::{objects_and_nodes, reading, windows_of},
@@ -43,6 +44,7 @@ pub(super) struct Teller<'a, C, L, N> {
     pub(super) configuration: &'a C,
     pub(super) ledger: &'a L,
     pub(super) notifier: &'a N,
+    pub(super) measuring: Measuring<'a>,
     /// Why the ledger proper could not be asked: then `ledger` holds the objects of this event alone.
     pub(super) unmerged: Option<&'a LedgerError>,
 }
@@ -191,6 +193,21 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
         }
     }
 
+    /// Saves the record, and counts what it attributes under the causes of the diagnosis, unless another
+    /// copy was faster: that one counts it. Without the ledger proper nothing is counted: the retry does.
+    async fn save_attributed(
+        &self,
+        record: Record,
+        diagnosis: &Diagnosis,
+        attributed: &Attributed,
+    ) -> Result<Option<Record>, LedgerError> {
+        let saved = self.save(record).await?;
+        if saved.is_some() && self.unmerged.is_none() {
+            self.measuring.attributed(diagnosis, attributed);
+        }
+        Ok(saved)
+    }
+
     fn lease(&self) -> Option<Lease> {
         let owner = self.invocation.owner.to_owned();
         Some(Lease { owner, until: self.invocation.lease_until })
@@ -221,9 +238,10 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             Some(cause) => (cause.id.clone(), cause.confidence),
             None => ("undetermined".to_owned(), crate::diagnosis::Confidence::Low),
         };
+        let mut attributed = record.attribute(self.now, windows);
         record.reviewed(self.now, windows, &settings);
         if speak == Speak::Review && !record.is_news(&cause, confidence) {
-            self.save(record).await?;
+            self.save_attributed(record, &diagnosis, &attributed).await?;
             return Ok(Next::Again);
         }
         let status = match self.unmerged {
@@ -236,15 +254,16 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
         if let Err(failure) = self.publish(&diagnosis).await {
             said.failures.push(failure);
             // Nobody was told: the lease goes back, and whoever comes next tells it.
-            self.save(record).await?;
+            self.save_attributed(record, &diagnosis, &attributed).await?;
             return Ok(Next::Enough);
         }
         said.published += 1;
         record.told(self.now, windows, &settings, rate, &cause);
         if diagnosis.phase == Phase::Resolved {
+            attributed.extend(record.attribute_rest(diagnosis.failures));
             record.close(self.now, settings.max_age);
         }
-        if self.save(record).await?.is_none() {
+        if self.save_attributed(record, &diagnosis, &attributed).await?.is_none() {
             tracing::warn!(
                 incident_id = open.id,
                 "published, but another copy took the lease over"
@@ -282,6 +301,9 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                 Ok(()) => {
                     said.published += 1;
                     record.trickle_told_at = Some(self.now);
+                    let attributed = record.attribute_trickle(self.now, &windows, range, &spikes);
+                    self.save_attributed(record, &diagnosis, &attributed).await?;
+                    return Ok(());
                 }
                 Err(failure) => {
                     said.failures.push(failure);
@@ -370,6 +392,7 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                     requests = diagnosis.requests,
                     "diagnosis published"
                 );
+                self.measuring.message(diagnosis);
                 Ok(())
             }
             Err(error) => {

@@ -88,6 +88,7 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
             causes: Vec::new(),
             reviewed: i64::MIN,
             signatures: Vec::new(),
+            attributed: 0,
         });
     }
     if let Some(open) = &mut record.open {

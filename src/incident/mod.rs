@@ -15,6 +15,7 @@
 //!
 //! A window is *complete* ten minutes after its end: until then objects of other nodes may be missing.
 
+pub mod attribution;
 pub mod choice;
 pub mod judge;
 pub mod observation;

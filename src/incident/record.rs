@@ -56,6 +56,9 @@ pub struct Open {
     /// The signatures that led in its last window whenever it was diagnosed.
     #[serde(default)]
     pub signatures: Vec<usize>,
+    /// Failures that were counted under the causes of a diagnosis.
+    #[serde(default)]
+    pub attributed: u64,
 }
 
 /// A message that went out.

@@ -1,11 +1,15 @@
 //! A folder that stands in for AWS: `s3/<bucket>/<key>` are the objects, `aws/` is a configuration
-//! snapshot, `out/` gets the messages.
+//! snapshot, `out/` gets the messages and the metrics.
 
 use std::{
-    fs, io,
+    cell::RefCell,
+    fs,
+    io::{self, Write as _},
     ops::ControlFlow,
     path::{Component, Path, PathBuf},
 };
+
+use serde_json::Value;
 
 use super::{files, snapshot::Snapshot};
 use crate::{
@@ -13,7 +17,7 @@ use crate::{
     diagnosis::{Diagnosis, Facts},
     event::LogObject,
     notification::Notification,
-    ports::{Configuration, LogStore, LogStoreError, Notifier, NotifierError},
+    ports::{Configuration, LogStore, LogStoreError, Metrics, Notifier, NotifierError},
 };
 
 /// The objects under `s3/`.
@@ -116,5 +120,38 @@ impl Notifier for FolderNotifier<'_> {
     ) -> Result<(), NotifierError> {
         self.write(diagnosis, notification)
             .map_err(|error| NotifierError(format!("{}: {error}", self.out.display())))
+    }
+}
+
+/// Metrics go to `out/metrics.jsonl`, one document a line, in place of those of the run before.
+#[derive(Debug)]
+pub struct FolderMetrics {
+    out: PathBuf,
+    file: RefCell<Option<fs::File>>,
+}
+
+impl FolderMetrics {
+    /// Writes to `folder/out`.
+    pub fn new(folder: &Path) -> Self {
+        Self { out: folder.join("out"), file: RefCell::default() }
+    }
+}
+
+impl Metrics for FolderMetrics {
+    /// No function of Lambda has this name, which holds a space.
+    fn function(&self) -> &str {
+        "alb502 invoke"
+    }
+
+    fn put(&self, document: &Value) -> io::Result<()> {
+        let mut file = self.file.borrow_mut();
+        if file.is_none() {
+            fs::create_dir_all(&self.out)?;
+            *file = Some(fs::File::create(self.out.join("metrics.jsonl"))?);
+        }
+        match file.as_mut() {
+            Some(file) => file.write_all(format!("{document}\n").as_bytes()),
+            None => Ok(()),
+        }
     }
 }

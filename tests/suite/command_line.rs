@@ -250,7 +250,14 @@ fn the_demo_prints_what_the_readme_shows() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     written.sort();
-    assert_eq!(written.len(), 3, "{written:?}");
+    assert_eq!(written.len(), 4, "{written:?}");
+    assert_eq!(written[3], "metrics.jsonl");
+    let metrics = fs::read_to_string(folder.path().join("out/metrics.jsonl")).unwrap();
+    let metrics: Vec<Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let objects = metrics.iter().filter_map(|it| it["Objects"].as_u64()).sum::<u64>();
+    assert_eq!(objects, 10);
+    assert!(metrics.iter().all(|it| it["Function"] == "alb502 invoke"));
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {

@@ -487,7 +487,8 @@ fn the_dashboard_shows_every_metric_once() {
 #[test]
 fn the_saved_queries_are_about_lines_that_are_written() {
     let stack = deployed(&[("Dashboard", "true")]);
-    let handler = read("src/handler.rs");
+    let handler =
+        ["mod", "reading", "telling"].map(|it| read(&format!("src/handler/{it}.rs"))).concat();
     let mut names = BTreeSet::new();
     for (name, resource) in stack.template["Resources"].as_object().unwrap() {
         if resource["Type"] != "AWS::Logs::QueryDefinition" {

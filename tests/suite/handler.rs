@@ -7,7 +7,7 @@ use alb502::{
     diagnosis::Diagnosis,
     handler::{HandlerError, Invocation, Ports, Summary, handle},
     local::{
-        folder::{FolderLogStore, SnapshotConfiguration},
+        folder::{FolderLogStore, FolderMetrics, SnapshotConfiguration},
         ledger::MemoryLedger,
     },
     notification::Notification,
@@ -15,12 +15,12 @@ use alb502::{
 };
 use serde_json::{Value, json};
 
-const BUCKET: &str = "example-alb-logs";
+pub(crate) const BUCKET: &str = "example-alb-logs";
 
 #[derive(Default)]
-struct Published {
-    messages: RefCell<Vec<(Diagnosis, Notification)>>,
-    refuse: bool,
+pub(crate) struct Published {
+    pub(crate) messages: RefCell<Vec<(Diagnosis, Notification)>>,
+    pub(crate) refuse: bool,
 }
 
 impl Notifier for Published {
@@ -40,6 +40,7 @@ fn run(folder: &Path, event: &Value, published: &Published) -> Result<Summary, H
         configuration: &SnapshotConfiguration(None),
         ledger: &MemoryLedger::default(),
         notifier: published,
+        metrics: &FolderMetrics::new(folder),
     };
     let invocation = Invocation { now: None, owner: "request", lease_until: i64::MAX };
     let mut future = Box::pin(handle(event, &config, &invocation, ports));
@@ -50,7 +51,7 @@ fn run(folder: &Path, event: &Value, published: &Published) -> Result<Summary, H
     }
 }
 
-fn key(node: u8, random: &str) -> String {
+pub(crate) fn key(node: u8, random: &str) -> String {
     format!(
         "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2026/11/20/\
          123456789012_elasticloadbalancing_eu-west-1_app.shop.0123456789abcdef_\
@@ -58,7 +59,7 @@ fn key(node: u8, random: &str) -> String {
     )
 }
 
-fn rows(status: &str, count: usize) -> String {
+pub(crate) fn rows(status: &str, count: usize) -> String {
     (0..count)
         .map(|row| {
             format!(
@@ -74,23 +75,23 @@ fn rows(status: &str, count: usize) -> String {
         .collect()
 }
 
-const REFUSED: &str = "-1 -1 -1 502 -";
-const ANSWERED: &str = "0.001 0.018 0.000 200 200";
+pub(crate) const REFUSED: &str = "-1 -1 -1 502 -";
+pub(crate) const ANSWERED: &str = "0.001 0.018 0.000 200 200";
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(crate) fn gzip(text: &str) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(text.as_bytes()).unwrap();
     encoder.finish().unwrap()
 }
 
-fn put(folder: &Path, key: &str, content: &[u8]) {
+pub(crate) fn put(folder: &Path, key: &str, content: &[u8]) {
     let path = folder.join("s3").join(BUCKET).join(key);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
-fn event(keys: &[&str]) -> Value {
+pub(crate) fn event(keys: &[&str]) -> Value {
     let record = |key: &&str| {
         json!({"eventVersion": "2.4", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
             "s3": {"bucket": {"name": BUCKET}, "object": {"key": key}}})

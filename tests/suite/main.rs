@@ -11,6 +11,8 @@ mod by_hand;
 #[cfg(feature = "cli")]
 mod command_line;
 mod deployed;
+#[cfg(feature = "cli")]
+mod embedded_metrics;
 mod events;
 #[cfg(feature = "cli")]
 mod handler;

@@ -3,7 +3,7 @@
 //! A bucket has one such configuration and S3 only replaces it as a whole: so what others put there must
 //! be carried over. Everything here is pure; `alb502 attach` reads and writes.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -130,15 +130,16 @@ impl Entry {
         json
     }
 
-    /// With the order and the case of letters that S3 is free to change taken out.
-    fn comparable(&self) -> (&str, (&str, &str), BTreeSet<&str>, BTreeSet<(String, &str)>) {
-        let rules = self.filter.iter().flatten();
-        (
-            &self.id,
-            (self.destination.names().0, self.destination.arn()),
-            self.events.iter().map(String::as_str).collect(),
-            rules.map(|rule| (rule.name.to_ascii_lowercase(), rule.value.as_str())).collect(),
-        )
+    /// Without what S3 is free to change: the order, the case of letters in `Prefix`, an empty filter.
+    fn plain(&self) -> Self {
+        let mut plain = self.clone();
+        plain.events.sort();
+        let rules = plain.filter.get_or_insert_default();
+        for rule in &mut *rules {
+            rule.name.make_ascii_lowercase();
+        }
+        rules.sort();
+        plain
     }
 }
 
@@ -185,13 +186,12 @@ impl BucketNotification {
     /// Whether both say the same to S3. It may give back lists in another order, and `Prefix` for
     /// `prefix`.
     pub fn is_the_same_as(&self, other: &Self) -> bool {
-        let comparable = |whole: &Self| {
-            let mut entries: Vec<_> =
-                whole.entries.iter().map(|it| format!("{:?}", it.comparable())).collect();
-            entries.sort();
+        let plain = |whole: &Self| {
+            let mut entries: Vec<Entry> = whole.entries.iter().map(Entry::plain).collect();
+            entries.sort_by(|one, two| one.id.cmp(&two.id));
             entries
         };
-        self.event_bridge == other.event_bridge && comparable(self) == comparable(other)
+        self.event_bridge == other.event_bridge && plain(self) == plain(other)
     }
 
     /// What differs in `after`, as the AWS CLI prints it: lines with `-` go, lines with `+` come.
@@ -199,7 +199,7 @@ impl BucketNotification {
         let mut lines = String::new();
         let mut say = |sign: char, entries: &[Entry], others: &[Entry]| {
             for entry in entries {
-                if others.iter().any(|it| it.comparable() == entry.comparable()) {
+                if others.iter().any(|it| it.plain() == entry.plain()) {
                     continue;
                 }
                 lines += &format!("{sign} {}:\n", entry.destination.names().0);

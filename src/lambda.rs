@@ -12,8 +12,8 @@ use tracing::Instrument as _;
 
 use crate::{
     aws::{
-        AwsConfiguration, Clients, Deadlines, S3LogStore, SnsNotifier, TOPIC_ARN, TopicArn,
-        TopicArnError,
+        AwsConfiguration, Clients, Deadlines, FACTS_ROLE_NAME, FactsRoleName, FactsRoleNameError,
+        S3LogStore, SnsNotifier, TOPIC_ARN, TopicArn, TopicArnError,
     },
     config::{Config, SettingError},
     handler::{self, HandlerError, Invocation, Ports, Summary},
@@ -29,6 +29,8 @@ enum Start {
     Setting(#[from] SettingError),
     #[error("setting {0}")]
     Topic(#[from] TopicArnError),
+    #[error("setting {0}")]
+    FactsRole(#[from] FactsRoleNameError),
     #[error("{0} is not set: this binary runs in AWS Lambda. On a laptop, run `alb502 invoke`")]
     NotInLambda(&'static str),
     #[error("the runtime stopped: {0}")]
@@ -71,6 +73,7 @@ fn run(environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Start> {
     }
     let config = Config::from_lookup(environment)?;
     let topic = TopicArn::parse(environment(TOPIC_ARN).unwrap_or_default().trim())?;
+    let facts_role = FactsRoleName::parse(environment(FACTS_ROLE_NAME).unwrap_or_default().trim())?;
     // One invocation at a time, and most functions have less than one processor: one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,7 +86,7 @@ fn run(environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Start> {
                 // At the level of an error, so that the filter never takes the request id away.
                 let id = event.context.request_id.as_str();
                 let span = tracing::error_span!("invocation", requestId = id);
-                invocation(event, &config, &clients, &topic).instrument(span)
+                invocation(event, &config, &clients, &topic, facts_role.as_ref()).instrument(span)
             });
             lambda_runtime::run(handler).await
         })
@@ -95,6 +98,7 @@ async fn invocation(
     config: &Config,
     clients: &Clients,
     topic: &TopicArn,
+    facts_role: Option<&FactsRoleName>,
 ) -> Result<Value, HandlerError> {
     #[expect(clippy::disallowed_methods, reason = "a shell: the deadline is a time of the clock")]
     let left = time_left(context.deadline(), SystemTime::now());
@@ -110,7 +114,7 @@ async fn invocation(
     };
     let ports = Ports {
         logs: &S3LogStore { clients, deadlines },
-        configuration: &AwsConfiguration { clients, deadlines, account },
+        configuration: &AwsConfiguration { clients, deadlines, account, facts_role },
         ledger: &MemoryLedger::default(),
         notifier: &SnsNotifier { clients, deadlines, topic },
         metrics: &LogMetrics { function: &context.env_config.function_name },

@@ -6,6 +6,7 @@ use aws_config::{
     BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
+use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 
 /// AWS answers a connection attempt within its region in milliseconds; a lost packet is sent again
 /// after one second, so two seconds allow for one.
@@ -42,8 +43,20 @@ pub(super) struct RegionClients {
     pub(super) elbv2: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) sns: aws_sdk_sns::Client,
-    #[cfg(feature = "cli")]
     pub(super) sts: aws_sdk_sts::Client,
+}
+
+impl RegionClients {
+    fn of(config: &SdkConfig) -> Self {
+        Self {
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            ec2: aws_sdk_ec2::Client::new(config),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            s3: aws_sdk_s3::Client::new(config),
+            sns: aws_sdk_sns::Client::new(config),
+            sts: aws_sdk_sts::Client::new(config),
+        }
+    }
 }
 
 impl Clients {
@@ -82,16 +95,19 @@ impl Clients {
         let mut regions = self.regions.borrow_mut();
         let made = regions.entry(region.to_owned()).or_insert_with(|| {
             let config = self.shared.to_builder().region(Region::new(region.to_owned())).build();
-            Rc::new(RegionClients {
-                cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-                ec2: aws_sdk_ec2::Client::new(&config),
-                elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
-                s3: aws_sdk_s3::Client::new(&config),
-                sns: aws_sdk_sns::Client::new(&config),
-                #[cfg(feature = "cli")]
-                sts: aws_sdk_sts::Client::new(&config),
-            })
+            Rc::new(RegionClients::of(&config))
         });
         Rc::clone(made)
+    }
+
+    /// The clients of a region with other credentials.
+    pub(super) fn region_as(&self, region: &str, credentials: Credentials) -> RegionClients {
+        let config = self
+            .shared
+            .to_builder()
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        RegionClients::of(&config)
     }
 }

@@ -7,11 +7,14 @@
 //! | 3 | security groups, subnets, network ACLs | what round 2 found |
 //! | 4 | entries of prefix lists, where a rule names one | the rules of the security groups |
 //!
+//! A load balancer of another account takes one call more, before these: for a role there.
+//!
 //! A call that fails is a gap, and so is what hangs on it. What EC2 leaves out of an answer is one too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    rc::Rc,
     time::Instant,
 };
 
@@ -30,6 +33,7 @@ use super::{
     deadlines::Deadlines,
     ec2::Ec2,
     elbv2::Elbv2,
+    facts_role::FactsRoleName,
 };
 use crate::{
     detection::{Evidence, detector::target_address},
@@ -52,8 +56,11 @@ pub struct AwsConfiguration<'a> {
     pub clients: &'a Clients,
     /// Until when answers are waited for.
     pub deadlines: Deadlines,
-    /// The account that asks, 12 digits, when it is known: another one's load balancer cannot be seen.
+    /// The account that asks, 12 digits, when it is known: another one's load balancer cannot be seen
+    /// without a role there.
     pub account: Option<&'a str>,
+    /// The role to take in the account of the load balancer, when that is another one.
+    pub facts_role: Option<&'a FactsRoleName>,
 }
 
 impl Configuration for AwsConfiguration<'_> {
@@ -64,16 +71,30 @@ impl Configuration for AwsConfiguration<'_> {
                 "neither the rows nor the key of the object name the load balancer's account and region",
             );
         };
-        if let Some(own) = self.account.filter(|own| *own != account) {
-            tracing::warn!(load_balancer, account, own, "configuration of another account");
-            return Facts::unknown(&format!(
-                "the load balancer is in account {account}; alb502 asks as account {own}, which cannot \
-                 see it"
-            ));
-        }
         let started = Instant::now();
         let asker = Asker::new(self.deadlines.ask);
-        let clients = self.clients.region(region);
+        let other = self.account.filter(|own| *own != account);
+        let clients = match (other, self.facts_role) {
+            (None, _) => self.clients.region(region),
+            (Some(own), None) => {
+                tracing::warn!(load_balancer, account, own, "configuration of another account");
+                return Facts::unknown(&format!(
+                    "the load balancer is in account {account}; alb502 asks as account {own}, which \
+                     cannot see it"
+                ));
+            }
+            (Some(own), Some(role)) => {
+                asker.round(5);
+                let arn = evidence.load_balancer_arn_in(region, account);
+                match role.clients(self.clients, &asker, region, &arn).await {
+                    Ok(clients) => Rc::new(clients),
+                    Err(reason) => {
+                        tracing::warn!(load_balancer, account, own, reason, "role not taken");
+                        return Facts::unknown(&reason);
+                    }
+                }
+            }
+        };
         let gathering = Gathering {
             elbv2: Elbv2 { client: &clients.elbv2, asker: &asker },
             ec2: Ec2 { client: &clients.ec2, asker: &asker },

@@ -12,6 +12,7 @@ mod configuration;
 mod deadlines;
 mod ec2;
 mod elbv2;
+mod facts_role;
 mod log_store;
 mod topic;
 
@@ -23,6 +24,7 @@ pub use caller::Caller;
 pub use clients::Clients;
 pub use configuration::AwsConfiguration;
 pub use deadlines::Deadlines;
+pub use facts_role::{FACTS_ROLE_NAME, FactsRoleName, FactsRoleNameError};
 pub use log_store::S3LogStore;
 pub use topic::{SnsNotifier, TOPIC_ARN, TopicArn, TopicArnError};
 

@@ -51,7 +51,6 @@ pub(super) struct Arguments {
 
 /// What the arguments ask for, checked.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only a build with AWS can do it"))]
 struct Order {
     bucket: String,
     prefix: String,

@@ -48,6 +48,7 @@ pub(super) fn facts(incidents: &[Evidence]) -> Result<Vec<Facts>, Stop> {
             clients: &clients,
             deadlines: Deadlines::default(),
             account: Some(&account),
+            facts_role: None,
         };
         let mut facts = Vec::new();
         for evidence in incidents {

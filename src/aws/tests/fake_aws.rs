@@ -43,6 +43,9 @@ pub(super) struct Asked {
     pub(super) round: u32,
 }
 
+/// The parameter that is not AWS's: who asked.
+pub(super) const ACCESS_KEY: &str = "access key";
+
 #[derive(Default)]
 struct State {
     answers: BTreeMap<String, Answer>,
@@ -116,7 +119,7 @@ impl FakeAws {
 impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
-        let parameters: BTreeMap<String, String> = body
+        let mut parameters: BTreeMap<String, String> = body
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| {
@@ -124,9 +127,14 @@ impl HttpConnector for FakeAws {
                 (name.to_owned(), value.into_owned())
             })
             .collect();
+        let signed = request.headers().get("authorization").unwrap_or_default();
+        let key = signed.split("Credential=").nth(1).and_then(|rest| rest.split('/').next());
+        let key = key.unwrap_or_default().to_owned();
         if let Some((_, action)) = request.uri().split_once("/operation/") {
-            return self.call_cbor(action.to_owned(), request.body().bytes().unwrap_or_default());
+            let body = request.body().bytes().unwrap_or_default();
+            return self.call_cbor(action.to_owned(), body, key);
         }
+        parameters.insert(ACCESS_KEY.to_owned(), key);
         let action = parameters.get("Action").cloned().unwrap_or_default();
         let is_ec2 = request.uri().contains("ec2");
         let page = ["Marker", "NextToken"]
@@ -169,11 +177,11 @@ impl HttpConnector for FakeAws {
 
 /// CloudWatch speaks CBOR: pages are written as JSON and put into that form.
 impl FakeAws {
-    fn call_cbor(&self, action: String, body: &[u8]) -> HttpConnectorFuture {
+    fn call_cbor(&self, action: String, body: &[u8], key: String) -> HttpConnectorFuture {
         // Texts stand in CBOR as they are: enough to see what was asked for.
         let asked = String::from_utf8_lossy(body).into_owned();
         let page = if asked.contains("NextTokena2") { 2 } else { 1 };
-        let parameters = BTreeMap::from([("body".to_owned(), asked)]);
+        let parameters = BTreeMap::from([("body".to_owned(), asked), (ACCESS_KEY.to_owned(), key)]);
         let (fake, latency) = (self.clone(), self.latency);
         HttpConnectorFuture::new(async move {
             let (round, answer) = fake.begin(&action, parameters);

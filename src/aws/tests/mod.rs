@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use fake_aws::{Answer, FakeAws};
+use fake_aws::{ACCESS_KEY, Answer, FakeAws};
 use tokio::time::Instant;
 
-use super::{ACTIONS, AwsConfiguration, Deadlines, actions::Resource};
+use super::{ACTIONS, AwsConfiguration, Deadlines, FactsRoleName, actions::Resource};
 use crate::{
     access_log::ObjectKey,
     detection::{Evidence, Signature},
@@ -33,6 +33,11 @@ fn gather(aws: &FakeAws, evidence: &Evidence) -> Facts {
 }
 
 fn gather_until(aws: &FakeAws, evidence: &Evidence, left: Option<Duration>) -> Facts {
+    gather_as(aws, evidence, left, "")
+}
+
+fn gather_as(aws: &FakeAws, evidence: &Evidence, left: Option<Duration>, role: &str) -> Facts {
+    let facts_role = FactsRoleName::parse(role).unwrap();
     run(async {
         let clients = aws.clients().await;
         let ask = left.map(|left| Instant::now() + left);
@@ -40,6 +45,7 @@ fn gather_until(aws: &FakeAws, evidence: &Evidence, left: Option<Duration>) -> F
             clients: &clients,
             deadlines: Deadlines { ask, ..Deadlines::default() },
             account: Some("123456789012"),
+            facts_role: facts_role.as_ref(),
         };
         configuration.facts(evidence).await
     })
@@ -387,6 +393,62 @@ fn a_load_balancer_of_another_account_is_not_asked_for() {
     for gap in facts.gaps() {
         assert!(gap.reason.contains("999999999999") && gap.reason.contains("123456789012"));
     }
+}
+
+/// An incident of a load balancer in China, in another account.
+fn of_another_account() -> Evidence {
+    let mut evidence = SampleCase::healthy().evidence;
+    evidence.target_group_arn = Some(
+        "arn:aws-cn:elasticloadbalancing:cn-north-1:999999999999:targetgroup/shop-web/73e2d6bc24d8a067"
+            .into(),
+    );
+    evidence
+}
+
+#[test]
+fn with_a_role_there_another_account_is_asked_as_that_role() {
+    let aws = shop::shop(Duration::ZERO);
+    let given = "<Credentials><AccessKeyId>ASIAOTHER</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
+                 <SessionToken>t</SessionToken><Expiration>2026-03-01T13:00:00Z</Expiration>\
+                 </Credentials>";
+    aws.answer("AssumeRole", Answer::Pages(vec![given.to_owned()]));
+    let facts = gather_as(&aws, &of_another_account(), None, "alb502-facts");
+    assert!(facts.load_balancer.known().is_some(), "{:?}", facts.gaps());
+    let asked = aws.asked();
+    let (first, rest) = asked.split_first().unwrap();
+    assert_eq!(first.action, "AssumeRole");
+    assert_eq!(first.parameters["RoleArn"], "arn:aws-cn:iam::999999999999:role/alb502-facts");
+    assert_eq!(first.parameters[ACCESS_KEY], "AKIDEXAMPLE");
+    assert!(rest.len() > 10);
+    for other in rest {
+        assert_eq!(other.parameters[ACCESS_KEY], "ASIAOTHER", "{}", other.action);
+    }
+    // For a load balancer of one's own no role is taken.
+    let aws = shop::shop(Duration::ZERO);
+    gather_as(&aws, &SampleCase::healthy().evidence, None, "alb502-facts");
+    assert!(aws.asked().iter().all(|asked| asked.parameters[ACCESS_KEY] == "AKIDEXAMPLE"));
+}
+
+#[test]
+fn a_role_that_may_not_be_taken_is_a_gap_with_what_to_do() {
+    let aws = shop::shop(Duration::ZERO);
+    for (answer, said) in [
+        (
+            Answer::Error(403, "AccessDenied", "not authorized"),
+            "its trust policy must name the role",
+        ),
+        (Answer::Error(400, "RegionDisabledException", "not here"), "RegionDisabledException"),
+        (Answer::Pages(vec![String::new()]), "STS gave no credentials"),
+    ] {
+        aws.answer("AssumeRole", answer);
+        let facts = gather_as(&aws, &of_another_account(), None, "alb502-facts");
+        assert!(!facts.gaps().is_empty());
+        for gap in facts.gaps() {
+            let role = "arn:aws-cn:iam::999999999999:role/alb502-facts";
+            assert!(gap.reason.contains(role) && gap.reason.contains(said), "{}", gap.reason);
+        }
+    }
+    assert!(aws.asked().iter().all(|asked| asked.action == "AssumeRole"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from cloud import ACCOUNT, REGION
 
-BALANCER = ("shop", "0123456789abcdef")
+ID = "0123456789abcdef"
 GROUP = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/shop-web/fedcba9876543210"
 WINDOW = timedelta(minutes=5)
 
@@ -18,18 +18,17 @@ def window(ago: int) -> datetime:
     return now - timedelta(minutes=now.minute % 5) - ago * WINDOW
 
 
-def key(begin: datetime, node: str, prefix: str = "") -> str:
+def key(begin: datetime, node: str, *, balancer: str = "shop") -> str:
     """The key under which a node delivers the window."""
     end = begin + WINDOW
-    name, hexadecimal = BALANCER
-    folder = f"{prefix}AWSLogs/{ACCOUNT}/elasticloadbalancing/{REGION}/{end:%Y/%m/%d}"
+    folder = f"AWSLogs/{ACCOUNT}/elasticloadbalancing/{REGION}/{end:%Y/%m/%d}"
     return (
-        f"{folder}/{ACCOUNT}_elasticloadbalancing_{REGION}_app.{name}.{hexadecimal}_"
+        f"{folder}/{ACCOUNT}_elasticloadbalancing_{REGION}_app.{balancer}.{ID}_"
         f"{end:%Y%m%dT%H%MZ}_{node}_1a2b3c4d.log.gz"
     )
 
 
-def log(begin: datetime, requests: int, refused_each: int = 0) -> bytes:
+def log(begin: datetime, requests: int, *, refused_each: int = 0, balancer: str = "shop") -> bytes:
     """Requests of one target group in the window; one connection of so many is refused."""
     rows = []
     for number in range(requests):
@@ -38,7 +37,7 @@ def log(begin: datetime, requests: int, refused_each: int = 0) -> bytes:
         times, status = ("-1 -1 -1", "502 -") if refused else ("0.001 0.018 0.000", "200 200")
         time = f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
         rows.append(
-            f"http {time} app/{BALANCER[0]}/{BALANCER[1]} 198.51.100.7:40000 "
+            f"http {time} app/{balancer}/{ID} 198.51.100.7:40000 "
             f"10.0.0.{number % 3 + 1}:8080 {times} {status} 200 300 "
             f'"GET http://shop.example.com:80/cart HTTP/1.1" "curl/8" - - {GROUP} '
             f'"Root=1-0-{number:x}" "-" "-" 0 {time} "forward" "-" "-" '

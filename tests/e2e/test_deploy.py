@@ -52,7 +52,7 @@ def test_from_the_template_to_the_message(stack: Stack) -> None:
 
     begin = recent.window(ago=7)
     key = recent.key(begin, "203.0.113.10")
-    stack.put(key, recent.log(begin, requests=300, refused_each=10))
+    stack.put(key, recent.log(begin, 300, refused_each=10))
     opened = stack.message()
     assert opened["phase"] == "opened"
     assert opened["target_group"]["name"] == "shop-web"

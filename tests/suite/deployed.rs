@@ -499,6 +499,7 @@ fn the_saved_queries_are_about_lines_that_are_written() {
         let name = query["Name"].as_str().unwrap().strip_prefix("alb502/").unwrap();
         names.insert(format!("`{name}`"));
         let text = query["QueryString"].as_str().unwrap();
+        assert!(readme.contains(&format!("```text\n{text}\n```")), "the README has not:\n{text}");
         for message in text.split('"').skip(1).step_by(2) {
             assert!(handler.contains(&format!("\"{message}\"")), "nothing logs {message:?}");
         }

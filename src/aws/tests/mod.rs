@@ -305,7 +305,7 @@ fn a_deadline_leaves_what_is_known_and_names_the_rest() {
     let evidence = SampleCase::healthy().evidence;
     let aws = shop::shop(Duration::ZERO);
     aws.answer("DescribeTargetHealth", Answer::Silence);
-    let facts = gather_until(&aws, &evidence, Some(Duration::from_millis(300)));
+    let facts = gather_until(&aws, &evidence, Some(Duration::from_secs(2)));
     assert!(facts.load_balancer.known().is_some());
     assert_eq!(facts.idle_timeout_seconds(), Some(60));
     let gap = facts.target_health.gap().unwrap();

@@ -489,6 +489,7 @@ fn the_saved_queries_are_about_lines_that_are_written() {
     let stack = deployed(&[("Dashboard", "true")]);
     let handler =
         ["mod", "reading", "telling"].map(|it| read(&format!("src/handler/{it}.rs"))).concat();
+    let readme = read("README.md");
     let mut names = BTreeSet::new();
     for (name, resource) in stack.template["Resources"].as_object().unwrap() {
         if resource["Type"] != "AWS::Logs::QueryDefinition" {

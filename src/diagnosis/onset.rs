@@ -43,6 +43,10 @@ const DUE_FAILURES: f64 = 5.0;
 /// hour before: the grid cuts the beginning.
 const CUT_FACTOR: f64 = 3.0;
 
+/// What failed half as often before had begun before. The first minute at hand is seldom whole, and a row
+/// that waits for a timeout comes later than one that is refused: so a steady rate seems to rise.
+const RISE_FACTOR: f64 = 2.0;
+
 /// How an incident began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,7 +103,9 @@ impl Sum {
     /// True when chance does not make these of a baseline. One failure more than were seen is taken for
     /// its rate: a quiet hour is not a rate of zero.
     fn leaves(self, baseline: Self) -> bool {
-        0 < baseline.requests && chance(self.failures, self.requests, baseline.usual()) < CHANCE
+        0 < baseline.requests
+            && RISE_FACTOR * baseline.rate() <= self.rate()
+            && chance(self.failures, self.requests, baseline.usual()) < CHANCE
     }
 
     fn usual(self) -> f64 {

@@ -3,6 +3,8 @@
 //! A crash, an out-of-memory kill, a restart without grace, or an application that gives up.
 //! Source: <https://repost.aws/knowledge-center/elb-alb-troubleshoot-502-errors>
 
+mod on_arrival;
+
 use super::{Cause, Claimed, Explanation, Strength, keepalive_race, words};
 use crate::{
     detection::{FailureRow, Signature, signature::CLOSED_EARLY_SECONDS},
@@ -42,6 +44,9 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
         Signature::ClosedEarly if case.patterns.is_beside_refusal(row) => {
             Some(Strength::Likely.into())
         }
+        Signature::ClosedEarly if on_arrival::kind_of(case, row).is_some() => {
+            Some(Strength::Likely.into())
+        }
         // What answers before and after, and has no timer, closes for a reason of its own.
         Signature::ClosedEarly => {
             let target = case.target(row.target.as_deref()?)?;
@@ -61,6 +66,20 @@ fn limit_of<'a>(case: &'a Case<'_>, row: &FailureRow) -> Option<&'a SizeLimit> {
         .size_limits
         .iter()
         .find(|limit| row.path.as_ref() == Some(&limit.path) && limit.smallest_closed <= bytes)
+}
+
+/// The most requests of one target that ended within a tenth of a second.
+fn ended_together(claimed: &Claimed<'_>) -> u64 {
+    const TOGETHER_MICROS: i64 = 100_000;
+    let late = |row: &&&FailureRow| row.signature == Signature::ClosedLate;
+    let rows: Vec<_> = claimed.rows.iter().filter(late).collect();
+    let with = |row: &&&FailureRow| {
+        let near = |other: &&&&FailureRow| {
+            other.target == row.target && (0..=TOGETHER_MICROS).contains(&(other.time - row.time))
+        };
+        rows.iter().filter(near).count() as u64
+    };
+    rows.iter().map(with).max().unwrap_or(0)
 }
 
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
@@ -84,10 +103,14 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         case.patterns.exit_of(row).is_some_and(|exit| 0 < exit.refused_after)
             || case.patterns.is_beside_refusal(row)
     });
+    let killed = !case.patterns.cut_with.is_empty() || !case.patterns.killer_paths.is_empty();
+    let kind = on_arrival::kind(case, claimed);
     let mut said = Explanation::new(if restarted && claimed.at_hand() <= 2 * died {
         Confidence::High
     } else if !case.patterns.cut_with.is_empty() {
         Confidence::Medium
+    } else if let Some(kind) = kind {
+        kind.confidence(case)
     } else if maybe_drained {
         Confidence::Low
     } else if claimed.at_hand() <= 2 * limited.max(beside) {
@@ -98,7 +121,10 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     } else {
         Confidence::Medium
     });
-    if exits.is_empty() && limited + beside == 0 && claimed.at_hand() < 2 * early {
+    if let Some(kind) = kind {
+        said.title = Some(kind.title().to_owned());
+    } else if exits.is_empty() && !killed && limited + beside == 0 && claimed.at_hand() < 2 * early
+    {
         said.title =
             Some("The target closes connections on which requests arrive, now and then".to_owned());
     }
@@ -106,13 +132,17 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         claimed,
         "the request was sent and the connection closed without a response.",
     ));
-    if let Some(median) = claimed.median(FailureRow::target_seconds) {
+    // What closes on arrival has not worked.
+    if let Some(median) = claimed.median(FailureRow::target_seconds).filter(|_| kind.is_none()) {
         let longest = claimed.largest(FailureRow::target_seconds).unwrap_or(median);
         said.evidence.push(Statement::new(format!(
             "The target had worked {} (median; longest {}) when it closed.",
             seconds(median),
             seconds(longest)
         )));
+    }
+    if let Some(kind) = kind {
+        kind.say(case, claimed, &mut said);
     }
     for exit in exits.iter().take(3) {
         let time = jiff::Timestamp::from_microsecond(exit.time)
@@ -198,7 +228,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             ),
         ));
     }
-    if exits.is_empty() && beside == 0 && 0 < early && limited < early {
+    let unexplained = exits.is_empty() && beside == 0 && !killed && kind.is_none();
+    if unexplained && 0 < early && limited < early {
         let pauses = case.patterns.keep_alive.comparison.map_or(String::new(), |it| {
             format!(
                 " (median pause before it {}, before healthy ones {})",
@@ -216,11 +247,26 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             ),
         ));
     }
-    if exits.is_empty() && limited + beside == 0 {
-        said.against.push(Statement::new(
+    if unexplained && limited == 0 {
+        let together = ended_together(claimed);
+        said.against.push(Statement::new(if 3 <= together {
+            format!(
+                "{} of them began and ended together: one event, or a limit that all ran into. Whether the \
+                 process died or the application gave up, the log does not say.",
+                count(together)
+            )
+        } else {
             "No requests ended together and no constant time shows: whether the process died or the \
-             application gave up, the log does not say.",
-        ));
+             application gave up, the log does not say."
+                .to_owned()
+        }));
+    }
+    for path in case.patterns.killer_paths.iter().take(3) {
+        said.fixes.push(Fix::new(format!(
+            "Find out what {} does to its process: ask for it once, on a target that is out of service, and \
+             read the exit code and the log.",
+            neutralize::plain(path)
+        )));
     }
     if 0 < limited {
         said.fixes.push(Fix::new(
@@ -228,7 +274,9 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
              let the target read the body and answer 413 instead of closing.",
         ));
     }
-    if said.title.is_some() {
+    if let Some(kind) = kind {
+        kind.fix(case, claimed, &mut said);
+    } else if said.title.is_some() {
         said.fixes.push(Fix::new(
             "Look in the server's own log at the times of the samples: workers that are recycled, a \
              reload, a limit of connections or requests, a handler that gives up.",

@@ -97,6 +97,15 @@ fn against_tls(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement> {
     Some(Statement::new(text))
 }
 
+/// "once", "twice", "7 times".
+fn times(number: u64) -> String {
+    match number {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        number => format!("{} times", count(number)),
+    }
+}
+
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let undocumented =
         claimed.rows_where(|row| row.error_reason.as_deref() == Some("CONNECTION_ERROR"));
@@ -165,8 +174,15 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         let before = target.first_success.zip(target.first_failure).is_some_and(|(a, b)| a < b);
         let after = target.last_success.zip(target.last_failure).is_some_and(|(a, b)| b < a);
         let between = target.last_success.zip(target.first_failure).is_some_and(|(a, b)| b < a);
+        // An answer between two refusals: it was back in the meantime.
+        let again = format!(
+            "answered before, after and {} in between: what listens on its port went away {}",
+            times(target.refused_pairs_with_answers),
+            times(target.refused_pairs_with_answers + 1)
+        );
         let story = match (before, after) {
             _ if sporadic => "answers in between: it is up, and refuses some",
+            (true, true) if 0 < target.refused_pairs_with_answers => again.as_str(),
             (true, true) => {
                 "answered before and after: what listens on its port went away for a while"
             }

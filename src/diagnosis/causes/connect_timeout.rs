@@ -41,6 +41,15 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         "504 after the connect timeout of 10 s (all three times are -1): nothing answered the attempt to connect.",
     ));
     said.evidence.extend(words::spread(case, claimed));
+    let served = words::successes_of_targets(case, claimed);
+    let one_node = words::one_node(case, claimed).is_some() && 0 < served;
+    if one_node {
+        said.evidence.push(Statement::new(format!(
+            "The same targets answered {} meanwhile: the hosts are up, and it is the way from this node to \
+             them.",
+            plural(served, "request")
+        )));
+    }
     let since = claimed
         .targets()
         .iter()
@@ -73,6 +82,13 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         said.against.push(Statement::new(
             "The group speaks HTTPS: a TLS handshake that takes 10 s looks the same.",
         ));
+    }
+    if one_node {
+        said.fixes.push(Fix::new(
+            "Look at the way between the subnet of this node and the targets: route tables, a peering or \
+             firewall appliance in between, and rules of the hosts' own firewall by source address.",
+        ));
+        return said;
     }
     said.fixes.push(words::show_health(
         case,

@@ -14,7 +14,7 @@ pub(super) const CAUSE: Cause = Cause {
     id: "draining-early-close",
     title: "Targets quit while they are being taken out of service",
     why_healthy: Some(
-        "The targets that fail are on their way out; the health check sees the new ones.",
+        "The targets that fail are on their way out; the health check sees those that stay.",
     ),
     claim,
     explain,
@@ -80,11 +80,14 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         .push(words::of_failures(claimed, "on targets that answered nothing more after that."));
     let targets: Vec<&str> = claimed.targets().iter().map(|(name, _)| *name).take(4).collect();
     said.evidence.push(Statement::new(format!(
-        "{} on the way out: {}{}; {} appeared.",
+        "{} on the way out: {}{}; {}.",
         plural(claimed.targets().len() as u64, "target"),
         targets.join(", "),
         if targets.len() < claimed.targets().len() { " and others" } else { "" },
-        plural(case.patterns.arrived.len() as u64, "new target")
+        match case.patterns.arrived.len() as u64 {
+            0 => "no new one appeared in the log".to_owned(),
+            new => format!("{} appeared", plural(new, "new target")),
+        }
     )));
     said.evidence.push(Statement::counted(
         refused,
@@ -103,9 +106,12 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         ),
     ));
     if !known {
-        said.against.push(Statement::new(
-            "AWS was not seen to drain them: a crash with a replacement looks the same.",
-        ));
+        said.against.push(Statement::new(if case.patterns.arrived.is_empty() {
+            "AWS was not seen to drain them: targets that died first, and were taken out then, look the \
+             same."
+        } else {
+            "AWS was not seen to drain them: a crash with a replacement looks the same."
+        }));
     }
     said.fixes.push(Fix::new(
         "Deregister first, then wait, then stop: a preStop sleep of 15 to 70 s (Kubernetes), a \

@@ -4,6 +4,8 @@
 //! keep-alive timeout closes first, and a request that is on its way meets a closed connection.
 //! Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html>
 
+mod after_answer;
+
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
@@ -58,6 +60,9 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     let shown = &case.patterns.keep_alive;
     if shown.timers.iter().any(|timer| timer.explains(name, &row.gaps)) {
         return Some(Strength::Strong.into());
+    }
+    if after_answer::is_right_after(case, row) {
+        return Some(Strength::Likely.into());
     }
     // The load balancer itself closes a connection that is idle for so long: there is none to use again.
     let idle_timeout = case.facts.idle_timeout_seconds().map(f64::from);
@@ -202,6 +207,9 @@ fn weigh(case: &Case<'_>, claimed: &Claimed<'_>) -> Weighed {
 }
 
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
+    if let Some(shown) = case.patterns.right_after {
+        return after_answer::explain(case, claimed, shown);
+    }
     let idle_timeout = case.facts.idle_timeout_seconds();
     let weighed = weigh(case, claimed);
     let mut said = Explanation::new(confidence(case, claimed, &weighed));
@@ -211,7 +219,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     ));
     let timers = &case.patterns.keep_alive.timers;
     for timer in timers {
-        say_timer(timer, 1 < timers.len(), &mut said);
+        say_timer(timer, 1 < timers.len(), claimed, &mut said);
     }
     if timers.is_empty() {
         say_no_timer(case, &mut said);
@@ -305,7 +313,7 @@ fn say_against(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed, said: 
 /// More servers than these with the same default are no help.
 const MAX_SERVERS: usize = 4;
 
-fn say_timer(timer: &Timer, name_targets: bool, said: &mut Explanation) {
+fn say_timer(timer: &Timer, name_targets: bool, claimed: &Claimed<'_>, said: &mut Explanation) {
     let fit = timer.estimate.gaps;
     let who = if name_targets {
         let shown: Vec<&str> = timer.targets.iter().map(|it| &**it).take(3).collect();
@@ -320,11 +328,12 @@ fn say_timer(timer: &Timer, name_targets: bool, said: &mut Explanation) {
         fit,
         timer.of,
         format!(
-            "{} of {} came {} after {which} of the same target through the same load-balancer node; \
+            "{} of {}{} came {} after {which} of the same target through the same load-balancer node; \
              of the successful requests beside them {} did. So {who} {verb} idle connections after \
              about {}.",
             count(fit),
             count(timer.of),
+            words::with_those_around(timer.of, claimed),
             between(timer.first, timer.last),
             percent(timer.healthy_share),
             seconds(timer.estimate.best)

@@ -4,9 +4,9 @@
 //! fails each time, on every target, while others succeed.
 //! Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
 
-use super::{Cause, Claimed, Explanation, Strength, words};
+use super::{Cause, Claimed, Explanation, Strength, protocol_mismatch, words};
 use crate::{
-    detection::{FailureRow, Signature, evidence::PathEvidence},
+    detection::{FailureRow, Signature, evidence::TargetEvidence},
     diagnosis::{Case, Confidence, Fix, Statement},
     neutralize,
     numbers::{count, percent, seconds},
@@ -32,7 +32,12 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     if !closed {
         return None;
     }
-    if row.signature == Signature::ClosedEarly && is_the_only_path(case, path) {
+    if row.method.as_ref().is_some_and(|it| case.patterns.failing_methods.contains(it)) {
+        return Some(Strength::Strong.into());
+    }
+    if row.signature == Signature::ClosedEarly
+        && (case.patterns.only_path.as_ref() == Some(path) || only_health_check_passes(case, row))
+    {
         return Some(Strength::Possible.into());
     }
     if !case.patterns.failing_paths.contains(path) {
@@ -41,24 +46,52 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     // A path that kills the process takes other requests with it.
     let kills = case.patterns.exit_of(row).is_some_and(|exit| 0 < exit.refused_after);
     let is_killer = case.patterns.killer_paths.contains(path);
-    (!kills && !is_killer && 2 <= instants(case, path)).then(|| Strength::Strong.into())
+    (!kills && !is_killer && !is_given_up(case, path) && 2 <= instants(case, path))
+        .then(|| Strength::Strong.into())
+}
+
+/// A response that cannot be read comes when the work is done: about as soon as other responses. This many
+/// times later than 99 of 100 of them, the handler was not done: something gave it up.
+const GIVEN_UP_FACTOR: f64 = 10.0;
+
+/// What takes less than this is no long work, seconds.
+const LONG_SECONDS: f64 = 1.0;
+
+/// The requests of a path that fails each time are closed late, after very different times: work that is
+/// given up, not an answer that is wrong. (A constant time is a limit: that is worker-timeout.)
+pub(super) fn is_given_up(case: &Case<'_>, path: &str) -> bool {
+    let rows = case.evidence.failures.iter().filter(|row| row.path.as_deref() == Some(path));
+    let mut times: Vec<f64> = rows.filter_map(FailureRow::target_seconds).collect();
+    times.sort_by(f64::total_cmp);
+    let at = |part: usize| times.get(times.len() * part / 4).copied().unwrap_or(0.0);
+    let usual = case.evidence.success_seconds.map_or(0.0, |it| it.p99);
+    let late = LONG_SECONDS.max(GIVEN_UP_FACTOR * usual) <= at(2);
+    late && 1.5 * at(1) <= at(3)
+}
+
+/// Nothing ever came back from the target, on any of several paths, while the health check of the same
+/// protocol and port passes everywhere: the protocol is right, and so the answers are wrong.
+fn only_health_check_passes(case: &Case<'_>, row: &FailureRow) -> bool {
+    const MIN_REQUESTS: u64 = 5;
+    let never = |target: &TargetEvidence| {
+        MIN_REQUESTS <= target.requests
+            && target.first_success.is_none()
+            && target.of(Signature::ClosedEarly) == target.failures
+    };
+    let Some(target) = row.target.as_deref().and_then(|name| case.target(name)) else {
+        return false;
+    };
+    let paths = case.evidence.paths.iter().filter(|path| 0 < path.of(Signature::ClosedEarly));
+    // Where a neighbour answers, it is not the program that all of them run.
+    never(target)
+        && case.evidence.targets.iter().all(|it| it.first_success.is_none())
+        && protocol_mismatch::speaks_the_same_as_health_check(case)
+        && 2 <= paths.count()
 }
 
 /// The request came after an answer that leaves something on its connection.
 fn is_poisoned(case: &Case<'_>, row: &FailureRow) -> bool {
     case.patterns.poison.as_ref().is_some_and(|poison| row.after.as_ref() == Some(&poison.path))
-}
-
-/// Nine of ten closed requests are for this path, though it does not fail each time: its handler answers
-/// some requests badly.
-fn is_the_only_path(case: &Case<'_>, path: &str) -> bool {
-    if !case.patterns.leaning_paths.iter().any(|it| **it == *path) {
-        return false;
-    }
-    let closed = |path: &PathEvidence| path.of(Signature::ClosedEarly);
-    let all: u64 = case.evidence.paths.iter().map(closed).sum();
-    let own = case.evidence.paths.iter().find(|it| *it.path == *path).map_or(0, closed);
-    9 * all <= 10 * own && case.patterns.exits.is_empty()
 }
 
 /// At how many different moments the requests of a path were closed: one alone is one event, not a
@@ -75,6 +108,22 @@ fn instants(case: &Case<'_>, path: &str) -> usize {
     1 + times.windows(2).filter(|pair| 1_000_000 < pair[1] - pair[0]).count()
 }
 
+/// A body this large is more than headers.
+const MIN_BODY_BYTES: u64 = 4096;
+
+/// The smallest of the requests and the largest that succeeded on any path, in bytes, when all of them are
+/// larger.
+fn larger_than_any_success(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<(u64, u64)> {
+    let has_body =
+        |row: &FailureRow| matches!(row.method.as_deref(), Some("POST" | "PUT" | "PATCH"));
+    if claimed.rows_where(has_body) < claimed.at_hand() || claimed.at_hand() < 3 {
+        return None;
+    }
+    let smallest = claimed.rows.iter().filter_map(|row| row.received_bytes).min()?;
+    let largest = case.evidence.paths.iter().filter_map(|path| path.largest_success_bytes).max()?;
+    (MIN_BODY_BYTES <= smallest && largest < smallest).then_some((smallest, largest))
+}
+
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let undocumented =
         claimed.rows_where(|row| row.error_reason.as_deref() == Some("RESPONSE_INVALID"));
@@ -82,9 +131,40 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let each_time = claimed.rows_where(|row| {
         row.path.as_ref().is_some_and(|path| case.patterns.failing_paths.contains(path))
     });
-    let some_of_one_path = undocumented + poisoned + each_time == 0;
-    let mut said =
-        Explanation::new(if some_of_one_path { Confidence::Low } else { Confidence::Medium });
+    let by_method = claimed.rows_where(|row| {
+        row.method.as_ref().is_some_and(|it| case.patterns.failing_methods.contains(it))
+    });
+    let passes = claimed.rows_where(|row| only_health_check_passes(case, row));
+    let some_of_one_path = undocumented + poisoned + each_time + by_method + passes == 0;
+    let larger = larger_than_any_success(case, claimed);
+    let is_guess = some_of_one_path || larger.is_some() || claimed.at_hand() <= 2 * passes;
+    let mut said = Explanation::new(if is_guess { Confidence::Low } else { Confidence::Medium });
+    if 0 < passes {
+        said.evidence.push(Statement::counted(
+            passes,
+            claimed.at_hand(),
+            "No request was ever answered, on any path, and the health check of the same protocol and port \
+             passes: the port and the protocol are right, and what differs are the path and the response.",
+        ));
+        said.evidence.extend(words::spread(case, claimed));
+    }
+    for method in case.evidence.methods.iter() {
+        if case.patterns.failing_methods.contains(&method.name) {
+            said.evidence.push(Statement::counted(
+                method.failures,
+                method.requests,
+                format!(
+                    "{} of {} requests with the method {} failed, whatever the path; with other methods {} \
+                     of {} did.",
+                    count(method.failures),
+                    count(method.requests),
+                    neutralize::plain(&method.name),
+                    count(case.evidence.counts.failures - method.failures),
+                    count(case.evidence.counts.requests.saturating_sub(method.requests)),
+                ),
+            ));
+        }
+    }
     if some_of_one_path {
         said.evidence.push(words::of_failures(
             claimed,
@@ -105,12 +185,13 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             poison.after,
             poison.of,
             format!(
-                "{} of {} came after an answer to {} of the same target through the same \
+                "{} of {}{} came after an answer to {} of the same target through the same \
                  load-balancer node; of the successful requests beside them {} did. That answer \
                  leaves bytes on its connection, and the next request on it gets them as its \
                  response.",
                 count(poison.after),
                 count(poison.of),
+                words::with_those_around(poison.of, claimed),
                 neutralize::plain(&poison.path),
                 percent(poison.healthy_share)
             ),
@@ -137,19 +218,22 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         .filter(|path| !failing.contains(&path.path))
         .map(|path| path.successes)
         .sum();
-    if 0 < elsewhere {
+    if 0 < elsewhere && 0 < each_time {
         said.evidence.push(Statement::new(format!(
             "{} requests for other paths succeeded meanwhile.",
             count(elsewhere)
         )));
     }
     let targets = claimed.targets().len();
-    if 1 < targets {
+    if 1 < targets && passes == 0 {
         said.evidence.push(Statement::new(format!(
             "It happens on all {targets} targets that got it: the code, not a host."
         )));
     }
-    if let Some(median) = claimed.median(FailureRow::target_seconds) {
+    // What is left on a connection is read at once, before the target has seen the request.
+    if let Some(median) =
+        claimed.median(FailureRow::target_seconds).filter(|_| 2 * poisoned < claimed.at_hand())
+    {
         said.evidence.push(Statement::new(format!(
             "The target had worked {} (median) when the connection ended.",
             seconds(median)
@@ -162,9 +246,23 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         ));
     }
     if poisoned < claimed.at_hand() {
-        said.against.push(Statement::new(
-            "The log does not show responses: a handler that crashes its worker on this path, or \
-             headers above 32 KB, look the same.",
+        said.against.push(Statement::new(format!(
+            "The log does not show responses: a handler that crashes its worker{}, or headers above 32 KB, \
+             look the same.",
+            if 0 < by_method + passes { "" } else { " on this path" }
+        )));
+    }
+    if let Some((smallest, largest_success)) = larger {
+        said.against.push(Statement::new(format!(
+            "All of them are larger (from {} bytes) than any request that succeeded (up to {}): a target \
+             that closes on a body larger than it takes looks the same.",
+            count(smallest),
+            count(largest_success)
+        )));
+        said.fixes.push(Fix::new(
+            "Send the same request with a small body: if that is answered, raise the limit of the body size \
+             (nginx client_max_body_size, the framework's own), or let the target read the body and answer \
+             413.",
         ));
     }
     if let Some(poison) = &case.patterns.poison {

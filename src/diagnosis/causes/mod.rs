@@ -209,12 +209,18 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
         let Some(cause) = CAUSES.get(index) else {
             continue;
         };
-        // When only a sample of the rows was kept, each stands for as many as its signature has.
-        let weight: f64 = rows
+        // When only a sample of the rows was kept, each stands for as many as its signature has. Rows are
+        // counted before they are weighed: a sum of a thousand fractions is not quite the whole.
+        let mut of_each: BTreeMap<Signature, u64> = BTreeMap::new();
+        for row in &rows {
+            *of_each.entry(row.signature).or_default() += 1;
+        }
+        let weight: f64 = of_each
             .iter()
-            .map(|row| {
-                let all = case.evidence.signatures.get(&row.signature).copied().unwrap_or(1);
-                all as f64 / at_hand.get(&row.signature).copied().unwrap_or(1) as f64
+            .map(|(signature, rows)| {
+                let all = case.evidence.signatures.get(signature).copied().unwrap_or(*rows);
+                let kept = at_hand.get(signature).copied().unwrap_or(*rows);
+                all as f64 * (*rows as f64 / kept as f64)
             })
             .sum();
         let claimed = Claimed { id, rows, count: (weight.round() as u64).max(1), of: total.max(1) };
@@ -244,20 +250,60 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
 }
 
 /// What follows from another cause stands behind it, however many rows it has: a path that kills the
-/// process makes the refusals until the next one listens.
+/// process makes the refusals until the next one listens, and what waits in the full backlog of a target
+/// is silent until the idle timeout.
 fn roots_first(case: &Case<'_>, ranked: &mut [(&'static Cause, RankedCause)]) {
-    if case.patterns.killer_paths.is_empty() {
-        return;
+    if !case.patterns.killer_paths.is_empty() {
+        put_before(closed_mid_request::CAUSE.id, connect_refused::CAUSE.id, ranked);
     }
+    if saturation::explains_silence(case) {
+        put_before(saturation::CAUSE.id, idle_timeout::CAUSE.id, ranked);
+    }
+}
+
+fn put_before(root: &str, follows: &str, ranked: &mut [(&'static Cause, RankedCause)]) {
     let at = |id: &str| ranked.iter().position(|(cause, _)| cause.id == id);
-    let (Some(root), Some(follows)) =
-        (at(closed_mid_request::CAUSE.id), at(connect_refused::CAUSE.id))
-    else {
-        return;
-    };
+    let (Some(root), Some(follows)) = (at(root), at(follows)) else { return };
     if follows < root
         && let Some(part) = ranked.get_mut(follows..=root)
     {
         part.rotate_right(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::sample_case::SampleCase;
+
+    /// Connect timeouts and, more of them, idle timeouts on both targets; so many connections of the first
+    /// stood only after a repeated SYN, and of the second.
+    fn full(slow: [u64; 2]) -> Vec<(&'static str, f64)> {
+        let mut sample = SampleCase::failing(Signature::ConnectTimeout, 20);
+        sample.write_rows(Signature::ConnectTimeout, 10.0);
+        sample.fail(Signature::IdleTimeout, 80);
+        sample.write_rows(Signature::IdleTimeout, 60.0);
+        for (target, slow) in sample.evidence.targets.iter_mut().zip(slow) {
+            target.slow_connects = slow;
+        }
+        rank(&sample.case()).iter().map(|(cause, ranked)| (cause.id, ranked.share)).collect()
+    }
+
+    #[test]
+    fn what_waits_in_a_full_backlog_stands_behind_it() {
+        assert_eq!(full([9, 9]), [("saturation", 0.2), ("idle-timeout", 0.8)]);
+        // Half of the silent requests went to a target whose backlog is not full: a slow path.
+        assert_eq!(full([9, 0])[0], ("idle-timeout", 0.8));
+    }
+
+    #[test]
+    fn the_shares_of_a_sample_are_whole() {
+        let mut sample = SampleCase::failing(Signature::NotConnected, 1024);
+        sample.write_rows(Signature::NotConnected, 0.004);
+        for all in [1_025, 1_179, 33_333, 1_000_003] {
+            sample.evidence.signatures.insert(Signature::NotConnected, all);
+            let ranked = rank(&sample.case());
+            assert_eq!(ranked.iter().map(|(_, cause)| cause.share).collect::<Vec<_>>(), [1.0]);
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
-    detection::{FailureRow, Signature},
+    detection::{FailureRow, Signature, evidence::TargetEvidence},
     diagnosis::{Case, Confidence, Fix, Statement, facts::TargetGroup},
     numbers::count,
 };
@@ -37,15 +37,21 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     if !none_answered {
         return None;
     }
-    if case.target_group().and_then(suspicion).is_some() {
+    // The protocol is one setting of the whole group: where a neighbour answers, it is the right one.
+    let others_answer = case.evidence.targets.iter().any(answered);
+    if case.target_group().and_then(suspicion).is_some() && !others_answer {
         return Some(Strength::Certain.into());
     }
-    if speaks_the_same_as_health_check(case) {
+    if speaks_the_same_as_health_check(case) || others_answer {
         return None;
     }
     let paths = case.evidence.paths.iter().filter(|path| 0 < path.of(Signature::ClosedEarly));
     // One path alone may have a fault of its own.
     (2 <= paths.count()).then(|| Strength::Likely.into())
+}
+
+fn answered(target: &TargetEvidence) -> bool {
+    target.first_success.is_some()
 }
 
 /// What in the configuration suggests that the protocols differ.
@@ -77,7 +83,7 @@ fn suspicion(group: &TargetGroup) -> Option<String> {
 }
 
 /// A health check of the same protocol on the same port passes: then the port speaks it.
-fn speaks_the_same_as_health_check(case: &Case<'_>) -> bool {
+pub(super) fn speaks_the_same_as_health_check(case: &Case<'_>) -> bool {
     case.target_group().is_some_and(|group| {
         group.protocol == group.health_check_protocol
             && group.health_check_port.as_deref() == Some("traffic-port")
@@ -127,4 +133,55 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
          point the listener rule at it, or let the target speak what the group sends.",
     ));
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::{causes::rank, sample_case::SampleCase};
+
+    /// Every request to the first target was closed at once, on two paths, in an HTTP group that nothing more
+    /// is known of; the second answers, or does the same.
+    fn closes(second_answers: bool) -> (String, String) {
+        let mut sample = SampleCase::failing(Signature::ClosedEarly, 40);
+        sample.write_rows(Signature::ClosedEarly, 0.002);
+        sample.without_success();
+        sample.facts.target_group = SampleCase::missing("target group");
+        for target in &mut sample.evidence.targets {
+            target.first_success = None;
+        }
+        if second_answers {
+            let gone = sample.evidence.targets[1].target.clone();
+            sample.evidence.failures.retain(|row| row.target.as_ref() != Some(&gone));
+            sample.evidence.targets[1].first_success = Some(sample.evidence.window.start);
+            sample.evidence.signatures.insert(Signature::ClosedEarly, 20);
+        }
+        for (number, row) in sample.evidence.failures.iter_mut().enumerate() {
+            row.times = [Some(0.0), Some(0.002), Some(-1.0)];
+            row.path = Some(["/", "/cart"][number % 2].into());
+        }
+        sample.evidence.paths = ["/", "/cart"]
+            .map(|name| crate::detection::evidence::PathEvidence {
+                path: name.into(),
+                requests: 10,
+                failures: 10,
+                successes: 0,
+                success_bytes: None,
+                largest_success_bytes: None,
+                longest_success: None,
+                signatures: [(Signature::ClosedEarly, 10)].into(),
+            })
+            .into();
+        let ranked = rank(&sample.case());
+        let (cause, said) = &ranked[0];
+        (cause.id.to_owned(), said.title.clone())
+    }
+
+    #[test]
+    fn one_target_that_closes_all_beside_one_that_answers_is_no_matter_of_the_protocol() {
+        assert_eq!(closes(false).0, "protocol-mismatch");
+        let (id, title) = closes(true);
+        assert_eq!(id, "closed-mid-request");
+        assert_eq!(title, "A target accepts connections and closes them without an answer");
+    }
 }

@@ -31,6 +31,19 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     (2 <= target.slow_connects).then(|| Strength::Strong.into())
 }
 
+/// The targets whose backlog is full have nearly all the silent requests too: these wait for a worker, and
+/// a slow path is not what makes them slow.
+pub(super) fn explains_silence(case: &Case<'_>) -> bool {
+    let silent = |full: bool| -> u64 {
+        let targets = case.evidence.targets.iter();
+        targets
+            .filter(|target| !full || 2 <= target.slow_connects)
+            .map(|target| target.of(Signature::IdleTimeout))
+            .sum()
+    };
+    9 * silent(false) <= 10 * silent(true)
+}
+
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let slow: u64 = claimed
         .targets()
@@ -53,6 +66,13 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         said.evidence.push(Statement::new(format!(
             "The same targets answered {} requests without a repeated SYN: no rule blocks the port.",
             count(served)
+        )));
+    }
+    let silent = case.count(Signature::IdleTimeout);
+    if 0 < silent && explains_silence(case) {
+        said.evidence.push(Statement::new(format!(
+            "{} to them stayed without an answer until the idle timeout: they wait in the same queue.",
+            plural(silent, "request")
         )));
     }
     said.fixes.push(words::listening(

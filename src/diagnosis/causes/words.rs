@@ -37,6 +37,11 @@ pub(super) fn fewer_than_rows(counted: u64, claimed: &Claimed<'_>) -> Option<Sta
     })
 }
 
+/// Said where pauses are counted: those of failures just outside the incident are looked at as well.
+pub(super) fn with_those_around(of: u64, claimed: &Claimed<'_>) -> &'static str {
+    if claimed.of < of { ", those just before and after the incident among them," } else { "" }
+}
+
 /// How the rows lie over targets and paths.
 pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement> {
     let targets = claimed.targets();
@@ -71,7 +76,7 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
 
 /// When all rows came through one load-balancer node of several, and that is no chance: the way from that
 /// node, or its zone, is at fault.
-fn one_node(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<String> {
+pub(super) fn one_node(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<String> {
     let nodes = super::most(claimed.rows.iter().map(|row| &*row.node));
     let [(node, rows)] = nodes.as_slice() else { return None };
     let share = case.evidence.nodes.iter().find(|it| *it.name == **node)?.requests as f64

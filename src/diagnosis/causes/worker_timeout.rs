@@ -54,10 +54,21 @@ fn is_at_several_instants(case: &Case<'_>) -> bool {
     2 <= apart
 }
 
+/// A limit is kept to within two seconds; a cluster that is wider than this part of its time is as well the
+/// time that the work of a path takes which fails each time.
+const WIDE_PART: f64 = 0.4;
+
+fn may_be_work(case: &Case<'_>) -> bool {
+    let is_wide = |low: f64, high: f64| WIDE_PART * low < high - low;
+    !case.patterns.failing_paths.is_empty()
+        && case.patterns.constant.is_some_and(|constant| is_wide(constant.low, constant.high))
+}
+
 fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let constant = case.patterns.constant;
     // The rows show a constant; who cuts there, a supervisor, the server or the handler itself, they do not.
-    let mut said = Explanation::new(Confidence::Medium);
+    let mut said =
+        Explanation::new(if may_be_work(case) { Confidence::Low } else { Confidence::Medium });
     said.evidence.push(words::of_failures(
         claimed,
         "the request was sent and the connection closed without a response.",

@@ -6,6 +6,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>
 
+use std::collections::BTreeMap;
+
 use super::{Check, Finding, Outcome};
 use crate::diagnosis::{
     Case, Fact,
@@ -73,19 +75,24 @@ fn run(case: &Case<'_>) -> Finding {
             .collect(),
         _ => vec![(name.to_owned(), group.port, on_group)],
     };
-    let mut other_ports = Vec::new();
+    let mut other_ports: BTreeMap<(&str, u16), Vec<String>> = BTreeMap::new();
     for (id, traffic, check) in &pairs {
         match (traffic, check) {
             (_, Some("traffic-port")) => {}
             (Some(traffic), Some(check)) if *check == traffic.to_string() => {}
             (Some(traffic), Some(check)) => {
-                other_ports.push(format!("{check} for {id}, whose requests go to {traffic}"));
+                other_ports.entry((check, *traffic)).or_default().push(id.clone());
             }
             _ => known = false,
         }
     }
-    if !other_ports.is_empty() {
-        differences.push(format!("on port {}", listed(&other_ports, 3)));
+    for ((check, traffic), ids) in &other_ports {
+        // One sentence for all, as a rule: the port of a health check is one of the group.
+        let whose = match ids.len() {
+            all if all == pairs.len() => "requests".to_owned(),
+            _ => format!("the requests of {}", listed(ids, 3)),
+        };
+        differences.push(format!("on port {check} where {whose} go to port {traffic}"));
     }
     let path = group.health_check_path.as_deref().unwrap_or("its path");
     if !differences.is_empty() {
@@ -143,7 +150,7 @@ mod tests {
         let finding = run(&sample.case());
         assert_eq!(finding.outcome, Outcome::Advice);
         assert!(
-            finding.summary.contains("80 for i-0aa, whose requests go to 8080"),
+            finding.summary.contains("asks on port 80 where requests go to port 8080"),
             "{}",
             finding.summary
         );
@@ -158,7 +165,8 @@ mod tests {
         sample.target(1).target.port = Some(9090);
         let finding = run(&sample.case());
         assert_eq!(finding.outcome, Outcome::Advice);
-        assert!(finding.summary.contains("i-0bb"));
+        let text = finding.summary;
+        assert!(text.contains("8080 where the requests of i-0bb go to port 9090"), "{text}");
     }
 
     #[test]

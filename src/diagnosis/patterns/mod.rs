@@ -1,17 +1,30 @@
 //! What the evidence adds up to, worked out once for every check and cause.
 
+#[cfg(test)]
+mod arrival_tests;
 mod constant;
 mod exits;
+mod methods;
+mod outage;
 mod paths;
+mod refused_paths;
+mod right_after;
+mod spells;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod too_large;
 
 use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 pub use constant::Constant;
 pub use exits::{CutWith, Exit};
+pub use outage::Outage;
 pub use paths::{Poison, SizeLimit};
+pub use refused_paths::NeverAnswered;
+pub use right_after::{MOMENT_SECONDS, RightAfter};
+pub use spells::Spells;
+pub use too_large::TooLarge;
 
 use super::{Case, keep_alive::KeepAlive, network::Network};
 use crate::detection::{Evidence, FailureRow, Signature};
@@ -19,8 +32,14 @@ use constant::constant;
 use exits::{
     TOGETHER_MICROS, come_in_spells, cut_with, early_in_bursts, exits, is_at, is_beside, refusals,
 };
-use paths::{is_confounded, paths, poison, size_limits};
+use methods::failing_methods;
+use outage::outage;
+use paths::{is_confounded, only_path, paths, poison, size_limits};
+use refused_paths::{is_never_answered, never_answered};
+use right_after::right_after;
+use spells::spells;
 use targets::{bad_targets, comings_and_goings};
+use too_large::too_large;
 
 /// A pattern is told from chance when chance would make it less often than once in ten thousand.
 const CHANCE: f64 = 1e-4;
@@ -34,6 +53,21 @@ pub struct Patterns {
     pub failing_paths: Vec<Arc<str>>,
     /// Paths on which far more requests are closed than elsewhere, but not each.
     pub leaning_paths: Vec<Arc<str>>,
+    /// The one of the leaning paths that has nearly all that no timer explains, when no requests ended
+    /// together.
+    pub only_path: Option<Arc<str>>,
+    /// Methods of which nearly every request is closed without a response while others succeed.
+    pub failing_methods: Vec<Arc<str>>,
+    /// Paths that are asked for a few times each and never answered have nearly all closed requests.
+    pub never_answered: Option<NeverAnswered>,
+    /// A time in which nearly every request was closed.
+    pub outage: Option<Outage>,
+    /// Targets that close all they get for a while, again and again.
+    pub spells: Vec<Spells>,
+    /// Nearly all early closed requests are larger than any that succeeds.
+    pub too_large: Option<TooLarge>,
+    /// Nearly all early closed requests came right after an answer.
+    pub right_after: Option<RightAfter>,
     /// Paths on which only requests larger than every successful one are closed.
     pub size_limits: Vec<SizeLimit>,
     /// Most early closed requests were closed at the same moment as others: one event closed them.
@@ -63,6 +97,17 @@ pub struct Patterns {
     network: OnceCell<Network>,
 }
 
+/// The timer that all pauses show; where they show none, the one that is left without the paths that fail
+/// more often than others: a loud fault of one path hides a quiet timer.
+fn keep_alive(evidence: &Evidence, failing: &[Arc<str>], leaning: &[Arc<str>]) -> KeepAlive {
+    let all = KeepAlive::of(&evidence.pauses, failing);
+    if !all.timers.is_empty() || leaning.is_empty() {
+        return all;
+    }
+    let without = KeepAlive::of(&evidence.pauses, &[failing, leaning].concat());
+    if without.timers.is_empty() { all } else { without }
+}
+
 impl Patterns {
     /// Works out every pattern.
     pub fn of(evidence: &Evidence) -> Self {
@@ -70,9 +115,16 @@ impl Patterns {
         let (left, arrived) = comings_and_goings(evidence);
         let refusals = refusals(evidence);
         let mut patterns = Self {
-            keep_alive: KeepAlive::of(&evidence.pauses, &failing_paths),
+            keep_alive: keep_alive(evidence, &failing_paths, &leaning_paths),
             failing_paths,
             leaning_paths,
+            only_path: None,
+            failing_methods: failing_methods(evidence),
+            never_answered: never_answered(evidence),
+            outage: outage(evidence),
+            spells: spells(evidence),
+            too_large: too_large(evidence),
+            right_after: None,
             size_limits: size_limits(evidence),
             early_in_bursts: early_in_bursts(evidence),
             bad_targets: bad_targets(evidence),
@@ -87,9 +139,17 @@ impl Patterns {
             arrived,
             network: OnceCell::new(),
         };
-        patterns.keep_alive.is_confounded = is_confounded(evidence, &patterns.keep_alive);
+        patterns.keep_alive.is_confounded =
+            is_confounded(evidence, &patterns.keep_alive, &patterns.failing_paths);
         if patterns.keep_alive.timers.is_empty() {
             patterns.poison = poison(evidence, &patterns.failing_paths);
+            // What one path leaves behind hits right after its answers as well.
+            if patterns.poison.is_none() {
+                patterns.right_after = right_after(evidence);
+            }
+        }
+        if patterns.exits.is_empty() {
+            patterns.only_path = only_path(evidence, &patterns.leaning_paths, &patterns.keep_alive);
         }
         patterns.cut_with = patterns
             .failing_paths
@@ -107,6 +167,11 @@ impl Patterns {
             .cloned()
             .collect();
         patterns
+    }
+
+    /// A request for one of the paths that are never answered.
+    pub fn is_never_answered(&self, evidence: &Evidence, row: &FailureRow) -> bool {
+        self.never_answered.is_some() && is_never_answered(evidence, row)
     }
 
     /// The path whose requests cut this one as well.

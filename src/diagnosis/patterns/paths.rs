@@ -158,9 +158,12 @@ const MAX_KINDS: usize = 3;
 
 /// Whether the closed requests that show a timer are for a few kinds of paths which the traffic asks for far
 /// less often: a timer does not know the path of the next request.
-pub(super) fn is_confounded(evidence: &Evidence, shown: &KeepAlive) -> bool {
+pub(super) fn is_confounded(evidence: &Evidence, shown: &KeepAlive, failing: &[Arc<str>]) -> bool {
+    // A path that fails each time shows no timer, and is none of its requests.
+    let own = |path: &Arc<str>| !failing.contains(path);
     let hits = evidence.pauses.closed_early.iter().filter(|pause| {
-        shown.timers.iter().any(|timer| timer.explains(&pause.target, &pause.gaps))
+        pause.path.as_ref().is_none_or(own)
+            && shown.timers.iter().any(|timer| timer.explains(&pause.target, &pause.gaps))
     });
     let mut closed: BTreeMap<&str, u64> = BTreeMap::new();
     for path in hits.filter_map(|pause| pause.path.as_deref()) {
@@ -181,4 +184,28 @@ pub(super) fn is_confounded(evidence: &Evidence, shown: &KeepAlive) -> bool {
         let share = requests as f64 / all.max(1) as f64;
         chance(hits, all_closed, share) * ways < 1e-3
     })
+}
+
+/// Of the early closed requests that no keep-alive timer explains nine of ten are for this path, though it
+/// does not fail each time: its handler answers some requests badly.
+pub(super) fn only_path(
+    evidence: &Evidence,
+    leaning: &[Arc<str>],
+    shown: &KeepAlive,
+) -> Option<Arc<str>> {
+    let left: Vec<Option<&Arc<str>>> = evidence
+        .failures
+        .iter()
+        .filter(|row| row.signature == Signature::ClosedEarly)
+        .filter(|row| {
+            let target = row.target.as_deref().unwrap_or_default();
+            !shown.timers.iter().any(|timer| timer.explains(target, &row.gaps))
+        })
+        .map(|row| row.path.as_ref())
+        .collect();
+    let has_nearly_all = |path: &&Arc<str>| {
+        let own = left.iter().filter(|it| **it == Some(*path)).count();
+        0 < own && 9 * left.len() <= 10 * own
+    };
+    leaning.iter().find(has_nearly_all).cloned()
 }

@@ -11,7 +11,7 @@ use crate::{
 const SECOND: i64 = 1_000_000;
 
 /// A request that was closed early, `at` seconds into the incident.
-fn closed(evidence: &Evidence, at: f64, target: &str, path: &str) -> FailureRow {
+pub(super) fn closed(evidence: &Evidence, at: f64, target: &str, path: &str) -> FailureRow {
     FailureRow {
         time: evidence.window.start + (at * SECOND as f64) as i64,
         created: None,
@@ -31,7 +31,7 @@ fn closed(evidence: &Evidence, at: f64, target: &str, path: &str) -> FailureRow 
     }
 }
 
-fn path(name: &str, requests: u64, failures: u64) -> PathEvidence {
+pub(super) fn path(name: &str, requests: u64, failures: u64) -> PathEvidence {
     PathEvidence {
         path: name.into(),
         requests,
@@ -44,7 +44,7 @@ fn path(name: &str, requests: u64, failures: u64) -> PathEvidence {
     }
 }
 
-fn evidence(paths: Vec<PathEvidence>) -> Evidence {
+pub(super) fn evidence(paths: Vec<PathEvidence>) -> Evidence {
     let mut sample = SampleCase::failing(Signature::ClosedEarly, 20);
     sample.evidence.paths = paths;
     sample.evidence.failures.clear();

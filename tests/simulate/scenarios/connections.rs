@@ -122,6 +122,23 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
         f
     },
     || {
+        let about = "The targets close each connection right after its answer, and do not say so.";
+        let server = Server::serving(KeepAlive::Closes(0.0, 0.001));
+        let mut f = shop("closes-after-answer", about, 2, server).label(&["keepalive-race"]);
+        f.nodes.truncate(1);
+        poisson(&mut f, 3.0, 8.0);
+        f
+    },
+    || {
+        let about =
+            "The race of Node goes on while a handler drops two of three connections at once.";
+        let mut f = shop("keepalive-beside-dropping-path", about, 4, Server::NODE)
+            .label(&["closed-mid-request", "keepalive-race"]);
+        race(&mut f, 1.2, 3, (5.9, 6.2), 14.0);
+        f.path("POST", "/api/quote", 9.0, (0.02, 0.4), Does::DropsConnection(0.66));
+        f
+    },
+    || {
         let about = "A process manager reloads the only server every second or two: idle connections of any age end.";
         let mut f = reports("reload-drops-idle", about, 1, Server::NODE_FIXED)
             .label(&["idle-connections-dropped"]);

@@ -97,6 +97,14 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
         f
     },
     || {
+        let about = "Each export fails after a time of its own, between some seconds and a minute, and closes the connection.";
+        let mut f = reports("handler-always-gives-up", about, 3, Server::NODE_FIXED)
+            .label(&["closed-mid-request"]);
+        f.path("POST", "/reports/export", 3.0, (18.0, 0.6), Does::DropsConnection(1.0));
+        (f.traffic.rate, f.minutes) = (0.8, 12.0);
+        f
+    },
+    || {
         let about = "One path crashes the only process; it is back after about a second.";
         let mut f = shop("crash-one-target", about, 1, Server::NODE_FIXED)
             .label(&["closed-mid-request", "connect-refused"]);

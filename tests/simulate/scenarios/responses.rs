@@ -41,6 +41,15 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
         f
     },
     || {
+        let about = "PATCH is answered malformed, whatever the path; GET and PUT of the same paths are good.";
+        let mut f =
+            orders("malformed-method", about, 3, Server::NODE_FIXED).label(&["malformed-response"]);
+        f.path("PATCH", "/api/v1/orders/{n}", 2.5, (0.06, 0.35), Does::Malformed);
+        f.path("PATCH", "/api/v1/stock/{n}", 2.0, (0.04, 0.35), Does::Malformed);
+        (f.traffic.rate, f.minutes) = (0.8, 12.0);
+        f
+    },
+    || {
         let about = "Answers to HEAD carry a body: the next request on the connection takes it for its answer.";
         let mut f =
             orders("leftover-bytes", about, 3, Server::NODE_FIXED).label(&["malformed-response"]);

@@ -12,8 +12,9 @@ use tracing::Instrument as _;
 
 use crate::{
     aws::{
-        AwsConfiguration, Clients, Deadlines, FACTS_ROLE_NAME, FactsRoleName, FactsRoleNameError,
-        S3LogStore, SnsNotifier, TOPIC_ARN, TopicArn, TopicArnError,
+        AwsConfiguration, Clients, Deadlines, DynamoLedger, FACTS_ROLE_NAME, FactsRoleName,
+        FactsRoleNameError, S3LogStore, SnsNotifier, TABLE, TOPIC_ARN, TableName, TableNameError,
+        TopicArn, TopicArnError,
     },
     config::{Config, SettingError},
     handler::{self, HandlerError, Invocation, Ports, Summary},
@@ -31,6 +32,8 @@ enum Start {
     Topic(#[from] TopicArnError),
     #[error("setting {0}")]
     FactsRole(#[from] FactsRoleNameError),
+    #[error("setting {0}")]
+    Table(#[from] TableNameError),
     #[error("{0} is not set: this binary runs in AWS Lambda. On a laptop, run `alb502 invoke`")]
     NotInLambda(&'static str),
     #[error("the runtime stopped: {0}")]
@@ -74,6 +77,11 @@ fn run(environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Start> {
     let config = Config::from_lookup(environment)?;
     let topic = TopicArn::parse(environment(TOPIC_ARN).unwrap_or_default().trim())?;
     let facts_role = FactsRoleName::parse(environment(FACTS_ROLE_NAME).unwrap_or_default().trim())?;
+    let table = TableName::parse(environment(TABLE).unwrap_or_default().trim())?;
+    if table.is_none() {
+        tracing::warn!("{TABLE} is not set: nothing is remembered, each event is judged by itself");
+    }
+    let settings = Settings { config, topic, table, facts_role };
     // One invocation at a time, and most functions have less than one processor: one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -86,19 +94,27 @@ fn run(environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Start> {
                 // At the level of an error, so that the filter never takes the request id away.
                 let id = event.context.request_id.as_str();
                 let span = tracing::error_span!("invocation", requestId = id);
-                invocation(event, &config, &clients, &topic, facts_role.as_ref()).instrument(span)
+                invocation(event, &settings, &clients).instrument(span)
             });
             lambda_runtime::run(handler).await
         })
         .map_err(|error| Start::Runtime(error.to_string()))
 }
 
+/// What the environment says.
+struct Settings {
+    config: Config,
+    topic: TopicArn,
+    /// `None`: each event is judged by itself.
+    table: Option<TableName>,
+    /// `None`: only load balancers of the function's own account are asked for.
+    facts_role: Option<FactsRoleName>,
+}
+
 async fn invocation(
     LambdaEvent { payload, context }: LambdaEvent<Value>,
-    config: &Config,
+    Settings { config, topic, table, facts_role }: &Settings,
     clients: &Clients,
-    topic: &TopicArn,
-    facts_role: Option<&FactsRoleName>,
 ) -> Result<Value, HandlerError> {
     #[expect(clippy::disallowed_methods, reason = "a shell: the deadline is a time of the clock")]
     let left = time_left(context.deadline(), SystemTime::now());
@@ -112,14 +128,25 @@ async fn invocation(
         owner: &context.request_id,
         lease_until: now.saturating_add(left).saturating_add(LEASE_MARGIN_MICROS),
     };
-    let ports = Ports {
-        logs: &S3LogStore { clients, deadlines },
-        configuration: &AwsConfiguration { clients, deadlines, account, facts_role },
-        ledger: &MemoryLedger::default(),
-        notifier: &SnsNotifier { clients, deadlines, topic },
-        metrics: &LogMetrics { function: &context.env_config.function_name },
+    let logs = &S3LogStore { clients, deadlines };
+    let configuration =
+        &AwsConfiguration { clients, deadlines, account, facts_role: facts_role.as_ref() };
+    let metrics = &LogMetrics { function: &context.env_config.function_name };
+    let notifier = &SnsNotifier { clients, deadlines, topic };
+    let done = match table {
+        Some(table) => {
+            let max_age = config.incident_settings().max_age;
+            let ledger = &DynamoLedger::new(clients, deadlines, table, now, max_age);
+            let ports = Ports { logs, configuration, ledger, notifier, metrics };
+            handler::handle(&payload, config, &invocation, ports).await
+        }
+        None => {
+            let ledger = &MemoryLedger::default();
+            let ports = Ports { logs, configuration, ledger, notifier, metrics };
+            handler::handle(&payload, config, &invocation, ports).await
+        }
     };
-    answer(handler::handle(&payload, config, &invocation, ports).await)
+    answer(done)
 }
 
 /// Metrics as lines of the function's log, where CloudWatch finds them.

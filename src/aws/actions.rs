@@ -72,16 +72,14 @@ actions! {
         "The same in a bucket with versioning, where the event names a version.";
     PUBLISH: "sns:Publish", Topic, "message",
         "Publishes the diagnosis.";
-    GET_ITEM: "dynamodb:GetItem", Table, "incident",
-        "What is known of an incident.";
+    QUERY: "dynamodb:Query", Table, "ledger",
+        "What other objects showed, and what was said of the target groups of a load balancer.";
     PUT_ITEM: "dynamodb:PutItem", Table, "ledger",
-        "Keeps what an object showed, and what was said about an incident.";
-    QUERY: "dynamodb:Query", Table, "windows of the target group",
-        "The windows of a target group, over all objects.";
-    BATCH_GET_ITEM: "dynamodb:BatchGetItem", Table, "incidents",
-        "What is known of several incidents, in one call.";
+        "What was said of a target group, unless another copy was faster.";
+    BATCH_GET_ITEM: "dynamodb:BatchGetItem", Table, "ledger",
+        "Details of the objects that a diagnosis is made from.";
     BATCH_WRITE_ITEM: "dynamodb:BatchWriteItem", Table, "ledger",
-        "Keeps what an object showed of several windows, in one call.";
+        "Counts and details of an object, in one call.";
     DESCRIBE_LOAD_BALANCERS: "elasticloadbalancing:DescribeLoadBalancers", Any, "load balancer",
         "State, security groups and subnets of the load balancer.";
     DESCRIBE_LOAD_BALANCER_ATTRIBUTES: "elasticloadbalancing:DescribeLoadBalancerAttributes", Any,

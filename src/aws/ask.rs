@@ -148,10 +148,11 @@ pub(super) fn reason<E: Failure>(error: &SdkError<E, HttpResponse>) -> String {
         (
             _,
             Some(
-                "Throttling"
+                "ProvisionedThroughputExceededException"
+                | "RequestLimitExceeded"
+                | "Throttling"
                 | "ThrottlingException"
                 | "ThrottledException"
-                | "RequestLimitExceeded"
                 | "RequestThrottled"
                 | "SlowDown"
                 | "TooManyRequestsException",

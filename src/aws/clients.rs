@@ -25,6 +25,12 @@ const ATTEMPTS: u32 = 3;
 /// buckets every second, so half a second on average is where a retry begins to make sense.
 const BACKOFF: Duration = Duration::from_millis(500);
 
+/// The ledger is not one fact of many: without it nothing is merged. Five retries, of which the first
+/// comes soon: DynamoDB answers in milliseconds, and refuses for as long as a partition is busy. They
+/// wait a second and a half at most.
+const LEDGER_ATTEMPTS: u32 = 6;
+const LEDGER_BACKOFF: Duration = Duration::from_millis(50);
+
 /// How long a body may stand still before the read starts anew where it stopped.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,6 +45,7 @@ pub struct Clients {
 #[derive(Debug)]
 pub(super) struct RegionClients {
     pub(super) cloudwatch: aws_sdk_cloudwatch::Client,
+    pub(super) dynamodb: aws_sdk_dynamodb::Client,
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) elbv2: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) s3: aws_sdk_s3::Client,
@@ -48,8 +55,13 @@ pub(super) struct RegionClients {
 
 impl RegionClients {
     fn of(config: &SdkConfig) -> Self {
+        let retries = RetryConfig::standard()
+            .with_max_attempts(LEDGER_ATTEMPTS)
+            .with_initial_backoff(LEDGER_BACKOFF);
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_config(retries);
         Self {
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             ec2: aws_sdk_ec2::Client::new(config),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(config),
             s3: aws_sdk_s3::Client::new(config),

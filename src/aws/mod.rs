@@ -1,4 +1,4 @@
-//! The ports on AWS: S3, ELBv2 with EC2 and CloudWatch, SNS. The only folder that names an AWS SDK.
+//! The ports on AWS: S3, ELBv2 with EC2 and CloudWatch, DynamoDB, SNS. The only folder that names an AWS SDK.
 
 pub mod actions;
 mod ask;
@@ -13,7 +13,9 @@ mod deadlines;
 mod ec2;
 mod elbv2;
 mod facts_role;
+mod ledger;
 mod log_store;
+mod table;
 mod topic;
 
 pub use actions::{ACTIONS, Action, Resource};
@@ -25,7 +27,9 @@ pub use clients::Clients;
 pub use configuration::AwsConfiguration;
 pub use deadlines::Deadlines;
 pub use facts_role::{FACTS_ROLE_NAME, FactsRoleName, FactsRoleNameError};
+pub use ledger::DynamoLedger;
 pub use log_store::S3LogStore;
+pub use table::{TABLE, TableName, TableNameError};
 pub use topic::{SnsNotifier, TOPIC_ARN, TopicArn, TopicArnError};
 
 #[cfg(test)]

@@ -28,9 +28,13 @@ use crate::{
 /// A target group as a record names it.
 type TargetGroup = Option<String>;
 
-/// So often a target group is looked at in one invocation, at most: opened, changed, resolved, and each of
-/// them once more when another copy was faster. What is left is said with the next object.
-const MAX_ROUNDS: usize = 16;
+/// So often another copy may be faster in one invocation. Each that was has seen what this one kept, or
+/// will be told of it by the next.
+const MAX_LOST_ROUNDS: usize = 16;
+
+/// So often a target group is looked at in one invocation, at most: all incidents of a day, each opened,
+/// changed twice and resolved. What is left is said with the next object.
+const MAX_ROUNDS: usize = 288;
 
 /// Windows after the present one that are read: the clock of a load balancer may be ahead.
 const WINDOWS_AHEAD: i64 = 2;
@@ -63,6 +67,8 @@ pub(super) struct Said {
 /// What follows from one attempt to say something.
 enum Next {
     Again,
+    /// Another copy was faster.
+    Lost,
     Enough,
 }
 
@@ -90,26 +96,40 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
         }
         let records = self.ledger.records(load_balancer).await?;
         let active = records.iter().filter(|it| it.is_active()).map(|it| it.target_group.clone());
-        let groups: BTreeSet<TargetGroup> = failing.iter().cloned().chain(active).collect();
+        let of_group = |group: &TargetGroup| records.iter().find(|it| it.target_group == *group);
+        // Whoever holds the lease looks again when it is done, and sees what was kept before that.
+        let is_left_to_another =
+            |group: &TargetGroup| of_group(group).is_some_and(|it| self.is_left_to_another(it));
+        let groups: BTreeSet<TargetGroup> = (failing.iter().cloned().chain(active))
+            .filter(|group| !said.groups.contains(group) && !is_left_to_another(group))
+            .collect();
         if groups.is_empty() {
             return Ok(());
         }
-        let of_group = |group: &TargetGroup| records.iter().find(|it| it.target_group == *group);
         let needed = groups.iter().map(|group| first_needed(of_group(group), first_new)).min();
         let observations =
             self.observations(load_balancer, needed.unwrap_or_else(|| window_of(self.now))).await?;
-        for group in
-            groups.iter().filter(|group| !said.groups.contains(*group)).cloned().collect::<Vec<_>>()
-        {
+        for group in groups {
             let record = of_group(&group)
                 .cloned()
                 .unwrap_or_else(|| Record::new(load_balancer, group.as_deref()));
             let record = self.spikes(record, &observations, first_new, said).await?;
-            if failing.contains(&group) && self.unmerged.is_none() {
-                self.trickle(record, said).await?;
+            if failing.contains(&group)
+                && self.unmerged.is_none()
+                && self.trickle(record, said).await?
+            {
+                // Others have left to this copy what they saw meanwhile.
+                let record = self.record(load_balancer, group.as_deref()).await?;
+                let first = first_needed(Some(&record), first_new);
+                let observations = self.observations(load_balancer, first).await?;
+                self.spikes(record, &observations, first_new, said).await?;
             }
         }
         Ok(())
+    }
+
+    fn is_left_to_another(&self, record: &Record) -> bool {
+        record.is_leased_to_another(self.invocation.owner, self.now)
     }
 
     fn settings(&self) -> Settings {
@@ -135,12 +155,12 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
     ) -> Result<Record, LedgerError> {
         let settings = self.settings();
         let mut windows = windows_of(observations, record.target_group.as_deref());
+        let mut lost = 0;
         for _ in 0..MAX_ROUNDS {
-            let judgement = judge::judge(self.now, &windows, &record, &settings);
-            // Whoever holds the lease looks again when it is done, and sees what was kept before that.
-            if record.is_leased_to_another(self.invocation.owner, self.now) {
-                return Ok(record);
+            if MAX_LOST_ROUNDS <= lost || self.is_left_to_another(&record) {
+                break;
             }
+            let judgement = judge::judge(self.now, &windows, &record, &settings);
             let next = match judgement.speak {
                 None if judgement.record == record => return Ok(record),
                 None => {
@@ -148,25 +168,30 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                     changed.lease = None;
                     match self.save(changed).await? {
                         Some(saved) => return Ok(saved),
-                        None => Next::Again,
+                        None => Next::Lost,
                     }
                 }
                 Some(speak) => self.speak(judgement.record, speak, &windows, said).await?,
             };
             let group = record.target_group.clone();
             record = self.record(&record.load_balancer, group.as_deref()).await?;
-            if matches!(next, Next::Enough) {
-                return Ok(record);
+            match next {
+                Next::Again => lost = 0,
+                Next::Lost => lost += 1,
+                Next::Enough => return Ok(record),
             }
             let first = first_needed(Some(&record), first_new);
             let observations = self.observations(&record.load_balancer, first).await?;
             windows = windows_of(&observations, group.as_deref());
         }
-        tracing::warn!(
-            load_balancer = record.load_balancer,
-            target_group = record.target_group,
-            "other copies were faster each time; what is left is said with the next object"
-        );
+        if !self.is_left_to_another(&record) {
+            tracing::warn!(
+                load_balancer = record.load_balancer,
+                target_group = record.target_group,
+                lost,
+                "looked at often enough; what is left is said with the next object"
+            );
+        }
         Ok(record)
     }
 
@@ -223,7 +248,7 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
     ) -> Result<Next, LedgerError> {
         let settings = self.settings();
         record.lease = self.lease();
-        let Some(mut record) = self.save(record).await? else { return Ok(Next::Again) };
+        let Some(mut record) = self.save(record).await? else { return Ok(Next::Lost) };
         let Some(open) = record.open.clone() else { return Ok(Next::Enough) };
         let range = (open.first, open.last);
         let diagnosed = self.diagnosis(&record, range, Kind::Spike, &[]).await?;
@@ -274,17 +299,15 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
     }
 
     /// Looks for a trickle in the day that ends now, at most once an hour, and tells it at most once a
-    /// day.
-    async fn trickle(&self, mut record: Record, said: &mut Said) -> Result<(), LedgerError> {
-        if !trickle::is_due(self.now, &record)
-            || record.is_leased_to_another(self.invocation.owner, self.now)
-        {
-            return Ok(());
+    /// day. True when it held the lease meanwhile.
+    async fn trickle(&self, mut record: Record, said: &mut Said) -> Result<bool, LedgerError> {
+        if !trickle::is_due(self.now, &record) || self.is_left_to_another(&record) {
+            return Ok(false);
         }
         let (load_balancer, group) = (record.load_balancer.clone(), record.target_group.clone());
         record.trickle_judged_at = Some(self.now);
         record.lease = self.lease();
-        let Some(mut record) = self.save(record).await? else { return Ok(()) };
+        let Some(mut record) = self.save(record).await? else { return Ok(false) };
         record.lease = None;
         let day = self.ledger.observations(&load_balancer, trickle::day(self.now)).await?;
         let windows = windows_of(&day, group.as_deref());
@@ -303,7 +326,7 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                     record.trickle_told_at = Some(self.now);
                     let attributed = record.attribute_trickle(self.now, &windows, range, &spikes);
                     self.save_attributed(record, &diagnosis, &attributed).await?;
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(failure) => {
                     said.failures.push(failure);
@@ -312,7 +335,7 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             }
         }
         self.save(record).await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Diagnoses an incident from everything that the ledger holds of it, with the number of its objects

@@ -67,3 +67,60 @@ pub fn choose(
     let left_out = (all - chosen.len()) as u64;
     (chosen, left_out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::observation::sample;
+
+    /// Observations of one node; the windows with failures, and 1,000 bytes of details each.
+    fn observations(windows: std::ops::RangeInclusive<i64>, failing: &[i64]) -> Vec<Observation> {
+        let of = |window: i64| {
+            let failures = u64::from(failing.contains(&window));
+            let mut it = sample(window, 1, 2, failures).observation;
+            it.details_bytes = 1000;
+            it
+        };
+        windows.map(of).collect()
+    }
+
+    fn chosen(all: &[Observation], range: WindowRange, max_bytes: u64) -> (Vec<i64>, u64) {
+        let (chosen, left_out) = choose(all, Some("arn:shop-web"), range, max_bytes);
+        (chosen.into_iter().map(|index| all[index].window).collect(), left_out)
+    }
+
+    #[test]
+    fn an_hour_on_either_side_belongs_to_an_incident() {
+        assert_eq!(windows_around((100, 103)), 88..=115);
+    }
+
+    #[test]
+    fn windows_that_fail_come_first_then_the_nearest() {
+        let all = observations(90..=112, &[100, 104]);
+        let (order, left_out) = chosen(&all, (100, 104), MAX_DETAILS_BYTES);
+        assert_eq!(order[..6], [100, 104, 99, 101, 103, 105], "they fail, and their neighbours");
+        assert_eq!(order[6..7], [102], "the rest of the incident");
+        assert_eq!(
+            order[7..],
+            [98, 106, 97, 107, 96, 108, 95, 109, 94, 110, 93, 111, 92, 112, 91, 90]
+        );
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted() {
+        let all = observations(98..=102, &[100]);
+        assert_eq!(chosen(&all, (100, 100), 5000), (vec![100, 99, 101, 98, 102], 0));
+        assert_eq!(chosen(&all, (100, 100), 4999), (vec![100, 99, 101, 98], 1));
+        assert_eq!(chosen(&all, (100, 100), 999), (vec![], 5));
+    }
+
+    #[test]
+    fn objects_without_the_target_group_or_without_details_are_no_loss() {
+        let mut all = observations(99..=101, &[100]);
+        all[0].details_bytes = 0;
+        assert_eq!(chosen(&all, (100, 100), MAX_DETAILS_BYTES), (vec![100, 101], 0));
+        let (chosen, left_out) = choose(&all, Some("arn:another"), (100, 100), MAX_DETAILS_BYTES);
+        assert_eq!((chosen.len(), left_out), (0, 0));
+    }
+}

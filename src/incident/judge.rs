@@ -72,9 +72,14 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
     let tallies = beside_usual(now, windows);
     let oldest = window_of(now.saturating_sub(settings.max_age));
     let spikes = new_spikes(&tallies, &record, oldest, settings);
-    // Begun by a copy that died before it said so, and no spike any more beside what arrived since.
+    // Begun, and no spike any more beside what arrived since. When nobody can have been told it is
+    // forgotten; but a lease that was left behind is of a copy that died, perhaps after it had published:
+    // what people may have heard of gets its end.
     let is_there = |open: &Open| spikes.iter().any(|it| it.0 <= open.last && open.first <= it.1);
-    record.open.take_if(|open| open.told.is_none() && !is_there(open));
+    let nobody_was_told = record.lease.is_none();
+    record.open.take_if(|open| {
+        open.told.is_none() && !is_there(open) && (nobody_was_told || open.last < oldest)
+    });
     if record.open.is_none()
         && let Some(&(first, last)) = spikes.first()
     {
@@ -92,14 +97,7 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
         });
     }
     if let Some(open) = &mut record.open {
-        for spike in &spikes {
-            if is_apart(now, windows, open.last, spike.0) {
-                break;
-            }
-            open.first = open.first.min(spike.0);
-            open.last = open.last.max(spike.1);
-        }
-        record.watched = None;
+        record.watched = join(now, windows, open, &spikes);
         let speak = speak(now, windows, &tallies, open, settings);
         return Judgement { record, speak };
     }
@@ -111,6 +109,37 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
         .flat_map(|(first, last)| *first..=*last)
         .rfind(|window| !is_complete(*window, now) && windows.contains_key(window));
     Judgement { record, speak: None }
+}
+
+/// Gives the incident the windows of its spikes as they are now known: more, or fewer where a window
+/// seemed to be one until all its objects were there. Gives back where a spike long before it begins:
+/// its objects were very late, and it is an incident by itself, told when this one is over.
+fn join(now: i64, windows: &GroupWindows, open: &mut Open, spikes: &[WindowRange]) -> Option<i64> {
+    let (mut before, mut joined) = (None, None::<WindowRange>);
+    for &(first, last) in spikes {
+        if is_apart(now, windows, last, open.first) {
+            before = before.or(Some(first));
+            continue;
+        }
+        let (joined_first, joined_last) = joined.unwrap_or((first, open.last));
+        if is_apart(now, windows, joined_last, first) {
+            break;
+        }
+        let known_last = joined.map_or(last, |_| joined_last.max(last));
+        joined = Some((joined_first.min(first), known_last));
+    }
+    if let Some((first, last)) = joined {
+        // Of a long incident the windows are not known back to its beginning; nor are those too old to
+        // be told.
+        let is_known = is_short(open) && first <= open.last;
+        open.first = if is_known { first } else { open.first.min(first) };
+        open.last = last;
+    }
+    before
+}
+
+fn is_short(open: &Open) -> bool {
+    open.last.saturating_sub(open.first) <= WINDOWS_PER_HOUR
 }
 
 /// The spikes that were not told yet and are not too old.
@@ -130,8 +159,12 @@ fn new_spikes(
 /// The first window that has to be known to judge these windows and what the record says.
 pub fn first_needed(record: Option<&Record>, first_new: Option<i64>) -> i64 {
     let open = record.and_then(|it| it.open.as_ref());
-    let known = open.map(|open| open.last).or(record.and_then(|it| it.watched));
-    let first = [known, first_new].into_iter().flatten().min().unwrap_or(i64::MAX);
+    let open = open.map(|open| if is_short(open) { open.first } else { open.last });
+    let watched = record.and_then(|it| it.watched);
+    // What the others left to a copy that died was of the hour before.
+    let lease = record.and_then(|it| it.lease.as_ref());
+    let left = lease.map(|it| window_of(it.until).saturating_sub(WINDOWS_PER_HOUR));
+    let first = [open, watched, left, first_new].into_iter().flatten().min().unwrap_or(i64::MAX);
     first.saturating_sub(WINDOWS_BEFORE)
 }
 
@@ -253,3 +286,6 @@ impl Record {
         Confidence::Medium <= confidence && !told.iter().any(|it| it == cause)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,3 +169,66 @@ pub fn objects_and_nodes(reading: &Reading) -> (u64, u64) {
     let nodes: HashSet<_> = reading.objects.iter().map(|it| it.node.as_deref()).collect();
     (reading.objects.len() as u64, nodes.len() as u64)
 }
+
+/// What is kept of an object of one node with these requests and failures in one window.
+#[cfg(test)]
+pub(crate) fn sample(window: i64, node: u8, requests: u64, failures: u64) -> Kept {
+    use crate::{
+        access_log::Reader, detection::Detector, diagnosis::timestamp, incident::start_of,
+    };
+
+    let at = timestamp(start_of(window)).strftime("%Y-%m-%dT%H:%M:%S");
+    let rows: String = (0..requests)
+        .map(|row| {
+            let ending =
+                if row < failures { "-1 -1 -1 502 -" } else { "0.001 0.018 0.000 200 200" };
+            format!(
+                "http {at}.020000Z app/shop/1 198.51.100.7:40000 10.0.0.1:8080 {ending} 200 300 \
+                 \"GET http://shop.example.com:80/ HTTP/1.1\" \"curl/8\" - - arn:shop-web \
+                 \"Root=1-{row}\" \"-\" \"-\" 0 {at}.000000Z \"forward\" \"-\" \"-\"\n"
+            )
+        })
+        .collect();
+    let key = format!(
+        "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2026/11/20/\
+         123456789012_elasticloadbalancing_eu-west-1_app.shop.0123456789abcdef_\
+         20261120T1205Z_192.0.2.{node}_{window}.log.gz"
+    );
+    let mut detector = Detector::new(crate::detection::Thresholds::default());
+    let source = detector.source(&key, &ObjectKey::parse(&key));
+    let mut reader = Reader::new(|entry| detector.record(source, entry));
+    let _ = reader.push(rows.as_bytes());
+    let report = reader.finish().report;
+    let object = ObservedObject::of("logs", &key, &report, None);
+    Observation::of(&object, detector.portions()).swap_remove(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_summed_over_nodes() {
+        let kept = [sample(7, 1, 10, 3), sample(7, 2, 20, 4), sample(8, 1, 5, 0)];
+        let observed = || kept.iter().map(|it| &it.observation);
+        let windows = windows_of(observed(), Some("arn:shop-web"));
+        let counts: Vec<_> =
+            windows.iter().map(|(it, seen)| (*it, seen.requests, seen.failures)).collect();
+        assert_eq!(counts, [(7, 30, 7), (8, 5, 0)]);
+        assert_eq!(windows[&7].leading_signature(), Some(Signature::NotConnected as usize));
+        assert_eq!(windows[&8].leading_signature(), None);
+        assert!(windows_of(observed(), Some("arn:another")).is_empty());
+        assert!(windows_of(observed(), None).is_empty());
+    }
+
+    #[test]
+    fn an_object_of_two_windows_was_read_once() {
+        let (first, mut second) = (sample(7, 1, 10, 3), sample(8, 1, 10, 0));
+        second.observation.object = first.observation.object.clone();
+        let other = sample(7, 2, 20, 0);
+        let all = [&first.observation, &second.observation, &other.observation];
+        let reading = reading(all);
+        assert_eq!((reading.parser.lines, reading.parser.entries), (30, 30));
+        assert_eq!(objects_and_nodes(&reading), (2, 2));
+    }
+}

@@ -21,8 +21,9 @@ pub struct Record {
     /// Incidents that are over, oldest first: what arrives late for them is counted and said no more.
     #[serde(default)]
     pub over: Vec<WindowRange>,
-    /// The last window that is no spike beside the usual number of requests, but would be one if no more
-    /// arrives: it is judged again when it is complete.
+    /// A window that is to be judged again: the last one that is no spike beside the usual number of
+    /// requests, but would be one if no more arrives, when it is complete; or the first one of a spike long
+    /// before the open incident, when that is over.
     #[serde(default)]
     pub watched: Option<i64>,
     /// When a trickle was last looked for, microseconds since 1970.
@@ -83,7 +84,9 @@ pub struct Lease {
     pub until: i64,
 }
 
-/// As many incidents that are over are remembered: more than a day has windows apart from each other.
+/// As many incidents that are over are remembered: more than a day has windows apart from each other. Of
+/// more, the oldest become one, with the time between them: late rows of it stay silent, and nothing is
+/// said twice.
 const MAX_OVER: usize = 80;
 
 impl Record {
@@ -96,9 +99,10 @@ impl Record {
         }
     }
 
-    /// Whether an object without failures has to look at it.
+    /// Whether an object without failures has to look at it: something is not over, or somebody died with
+    /// the lease, to whom others have left what they saw.
     pub fn is_active(&self) -> bool {
-        self.open.is_some() || self.watched.is_some()
+        self.open.is_some() || self.watched.is_some() || self.lease.is_some()
     }
 
     /// Whether somebody else is about to say something.
@@ -111,9 +115,16 @@ impl Record {
         if let Some(open) = self.open.take() {
             self.over.push((open.first, open.last));
         }
-        self.over.retain(|(_, last)| now < end_of(*last).saturating_add(max_age));
+        // Told in the order in which they were found, which late objects may have turned round.
+        self.over.sort_unstable();
+        self.over.retain(|(_, last)| {
+            now < end_of(last.saturating_add(QUIET_WINDOWS)).saturating_add(max_age)
+        });
         let surplus = self.over.len().saturating_sub(MAX_OVER);
-        self.over.drain(..surplus);
+        let oldest: Vec<WindowRange> = self.over.drain(..surplus).collect();
+        if let (Some((first, _)), Some(next)) = (oldest.first(), self.over.first_mut()) {
+            next.0 = next.0.min(*first);
+        }
     }
 
     /// Whether a window belongs to an incident that is over, or to the windows that would be joined to it.
@@ -130,5 +141,87 @@ impl Record {
         const TWO_DAYS: i64 = 2 * 86_400_000_000;
         let first = self.open.as_ref().map_or(now, |open| start_of(open.first).max(now));
         first.saturating_add(max_age).saturating_add(TWO_DAYS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000_000;
+    const W: i64 = 5_983_920;
+
+    fn open(first: i64, last: i64) -> Open {
+        Open {
+            id: "alb502-000000000000".to_owned(),
+            first,
+            last,
+            told: None,
+            causes: Vec::new(),
+            reviewed: i64::MIN,
+            signatures: Vec::new(),
+            attributed: 0,
+        }
+    }
+
+    fn close(record: &mut Record, first: i64, last: i64, now: i64) {
+        record.open = Some(open(first, last));
+        record.close(now, DAY);
+    }
+
+    #[test]
+    fn a_lease_keeps_others_silent_until_it_ends() {
+        let mut record = Record::new("app/shop/1", None);
+        assert!(!record.is_leased_to_another("a", 0));
+        record.lease = Some(Lease { owner: "a".to_owned(), until: 10 });
+        for (owner, now, expected) in
+            [("b", 9, true), ("b", 10, false), ("a", 9, false), ("a", 10, false)]
+        {
+            assert_eq!(record.is_leased_to_another(owner, now), expected, "{owner} {now}");
+        }
+    }
+
+    #[test]
+    fn what_is_over_is_remembered_as_long_as_its_objects_may_be_told() {
+        let mut record = Record::new("app/shop/1", None);
+        close(&mut record, W, W + 1, end_of(W + 5));
+        assert_eq!((&record.open, &record.over), (&None, &vec![(W, W + 1)]));
+        let belong: Vec<i64> =
+            (W - 10..W + 10).filter(|it| record.is_over(*it)).map(|it| it - W).collect();
+        assert_eq!(belong, (-3..=4).collect::<Vec<_>>(), "and the windows joined to it");
+        // The last of them, three after the incident, is told for a day.
+        close(&mut record, W + 100, W + 100, end_of(W + 4) + DAY - 1);
+        assert_eq!(record.over, [(W, W + 1), (W + 100, W + 100)]);
+        close(&mut record, W + 200, W + 200, end_of(W + 4) + DAY);
+        assert_eq!(record.over, [(W + 100, W + 100), (W + 200, W + 200)]);
+    }
+
+    #[test]
+    fn of_very_many_the_oldest_become_one() {
+        let mut record = Record::new("app/shop/1", None);
+        for number in (0..MAX_OVER as i64 + 3).rev() {
+            close(&mut record, W + 10 * number, W + 10 * number, start_of(W));
+        }
+        assert_eq!(record.over.len(), MAX_OVER);
+        assert_eq!(record.over[..2], [(W, W + 30), (W + 40, W + 40)]);
+        assert!((0..MAX_OVER as i64 + 3).all(|number| record.is_over(W + 10 * number)));
+    }
+
+    #[test]
+    fn a_record_outlives_whatever_may_need_it() {
+        let mut record = Record::new("app/shop/1", None);
+        let now = start_of(W);
+        // Objects of a told window are told for max_age; the trickle of a day, and a lease beside it.
+        assert!(now + DAY + DAY <= record.needed_until(now, DAY));
+        record.open = Some(open(W + 2, W + 2));
+        assert!(end_of(W + 2) + DAY + DAY <= record.needed_until(now, DAY));
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_can_be_read() {
+        let old = r#"{"load_balancer": "app/shop/1", "target_group": null, "version": 3,
+            "open": {"id": "a", "first": 1, "last": 2, "told": null}}"#;
+        let record: Record = serde_json::from_str(old).unwrap();
+        assert_eq!((record.version, record.open.unwrap().last), (3, 2));
     }
 }

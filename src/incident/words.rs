@@ -31,7 +31,7 @@ pub fn status(speak: Speak, open: &Open, (objects, nodes): (u64, u64)) -> String
             )
         }
         Speak::Worse { start, rate } => format!(
-            "changed: {} failed in the five minutes from {}; {} was the most that was told, at {told_at}",
+            "changed: {} failed in the five minutes from {}; the most told before is {}",
             percent(rate),
             clock(timestamp(start)),
             percent(told.map_or(0.0, |told| told.rate)),
@@ -83,4 +83,81 @@ pub fn unmerged(objects: u64) -> String {
 
 fn clock(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::{Told, window_of};
+
+    fn micros(time: &str) -> i64 {
+        time.parse::<Timestamp>().unwrap().as_microsecond()
+    }
+
+    fn open() -> Open {
+        let first = window_of(micros("2026-11-20T12:05:00Z"));
+        Open {
+            id: "alb502-000000000000".to_owned(),
+            first,
+            last: first + 3,
+            told: Some(Told { at: micros("2026-11-20T12:11:07Z"), rate: 0.012, last: first }),
+            causes: vec!["connect-refused".to_owned(), "keepalive-race".to_owned()],
+            reviewed: i64::MIN,
+            signatures: Vec::new(),
+            attributed: 0,
+        }
+    }
+
+    #[test]
+    fn every_status_reads_well() {
+        let worse = Speak::Worse { start: micros("2026-11-20T12:15:00Z"), rate: 0.34 };
+        let silent = Speak::NoTraffic(micros("2026-11-20T12:25:00Z"));
+        for (speak, phase_expected, expected) in [
+            (Speak::Opened, "opened", "opened, so far from 3 objects of 2 nodes"),
+            (
+                worse,
+                "changed",
+                "changed: 34 % failed in the five minutes from 2026-11-20 12:15 UTC; the most told \
+                 before is 1.2 %",
+            ),
+            (
+                Speak::Review,
+                "changed",
+                "changed: another leading cause than connect-refused, keepalive-race, told at \
+                 2026-11-20 12:11 UTC",
+            ),
+            (
+                Speak::Ongoing,
+                "ongoing",
+                "ongoing since 2026-11-20 12:05 UTC; told before at 2026-11-20 12:11 UTC",
+            ),
+            (
+                Speak::Resolved,
+                "resolved",
+                "resolved: no spike in three windows with traffic after 2026-11-20 12:25 UTC",
+            ),
+            (silent, "resolved", "closed: no traffic since 2026-11-20 12:25 UTC"),
+        ] {
+            assert_eq!(phase(speak).as_str(), phase_expected);
+            assert_eq!(status(speak, &open(), (3, 2)), expected);
+        }
+        let one = status(Speak::Opened, &open(), (1, 1));
+        assert_eq!(one, "opened, so far from 1 object of 1 node");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let trickle = trickle((288, 1));
+        assert_eq!(trickle, "told at most once a day; from 288 objects of 1 node");
+        assert_eq!(
+            lost_details(2, 1200),
+            "those of 2 of 1,200 objects were not looked at: too many, too old or unreadable; counts \
+             are of all"
+        );
+        assert_eq!(
+            unmerged(1),
+            "alone: the ledger did not answer, so this is 1 object by itself; other objects of the \
+             same incident may tell it again"
+        );
+    }
 }

@@ -39,6 +39,7 @@ class Cloud:
         self._keys = ("AKIAADMINISTRATOR000", "administrator")
         self.names: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
+        self._tables = 0
         self.client("s3").create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
@@ -100,6 +101,24 @@ class Cloud:
     def put_object(self, key: str, content: bytes, bucket: str = BUCKET) -> None:
         """Stores a log object."""
         self.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
+
+    def new_table(self) -> str:
+        """A table as the template makes it, empty; returns its name."""
+        self._tables += 1
+        name = f"alb502-{self._tables}"
+        self.client("dynamodb").create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+        )
+        return name
 
     def messages(self) -> list[JsonObject]:
         """Takes what has arrived in the queue: SNS delivers before Publish answers."""

@@ -12,8 +12,10 @@ import pytest
 from cloud import Cloud
 from function import Function, Invocation
 from gateway import Gateway, Trouble
-from incident import SNAPSHOT
+from incident import EVER, SNAPSHOT
 from policy import granted
+
+LEDGER = "dynamodb:"
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +46,11 @@ class World:
     def start(
         self, keys: tuple[str, str] | None = None, seconds: float = 30.0, **settings: str
     ) -> Function:
-        """Starts a function."""
+        """Starts a function, with a table of its own: it knows of nothing that was before."""
         folder = self.folder / f"function-{len(self.started)}"
-        settings = {"ALB502_TOPIC_ARN": self.cloud.topic, **settings}
+        settings = {"ALB502_TOPIC_ARN": self.cloud.topic, **EVER, **settings}
+        if "ALB502_TABLE" not in settings:
+            settings["ALB502_TABLE"] = self.cloud.new_table()
         function = Function(
             self.gateway.url, keys or self.role, folder, seconds=seconds, **settings
         )
@@ -92,20 +96,27 @@ class Outcome:
 
     @property
     def diagnosis(self) -> dict[str, Any]:
-        """The one message in the queue, in its machine form."""
-        assert len(self.messages) == 1, self.story
-        return json.loads(self.messages[0]["Message"])
+        """The one message in the queue that opens an incident, in its machine form."""
+        told = [json.loads(message["Message"]) for message in self.messages]
+        opened = [it for it in told if it["phase"] == "opened"]
+        assert len(opened) == 1, self.story
+        return opened[0]
 
     @property
     def actions(self) -> list[str]:
-        """The IAM actions of the requests, in the order in which they came."""
-        return [request.action for request in self.requests]
+        """The IAM actions of the requests but the ledger's, in the order in which they came."""
+        return [it.action for it in self.requests if not it.action.startswith(LEDGER)]
+
+    @property
+    def remembered(self) -> list[str]:
+        """The actions of the ledger."""
+        return [it.action for it in self.requests if it.action.startswith(LEDGER)]
 
     @property
     def published(self) -> dict[str, str]:
-        """The parameters of the last Publish."""
+        """The parameters of the first Publish, which opens the incident."""
         found = [request for request in self.requests if request.action == "sns:Publish"]
-        return found[-1].parameters
+        return found[0].parameters
 
     @property
     def bodies(self) -> dict[str, str]:

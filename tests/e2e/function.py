@@ -117,6 +117,27 @@ def _unfolded(error: str) -> str:
     return re.sub(r"\n  │ ", "", error)
 
 
+def environment(
+    runtime: str, aws: str, keys: tuple[str, str], settings: dict[str, str]
+) -> dict[str, str]:
+    """What Lambda sets for a function, and where its AWS is."""
+    return {
+        "PATH": os.environ["PATH"],
+        "AWS_LAMBDA_RUNTIME_API": runtime,
+        "AWS_LAMBDA_FUNCTION_NAME": NAME,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_LOG_LEVEL": "INFO",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": keys[0],
+        "AWS_SECRET_ACCESS_KEY": keys[1],
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": aws,
+        **settings,
+    }
+
+
 class Function:
     """The binary `alb502-lambda` as a process, with the environment that Lambda gives it."""
 
@@ -137,21 +158,7 @@ class Function:
         self._output = self.log.open("wb")
         self.process = subprocess.Popen(
             [binary],
-            env={
-                "PATH": os.environ["PATH"],
-                "AWS_LAMBDA_RUNTIME_API": self.runtime.address,
-                "AWS_LAMBDA_FUNCTION_NAME": NAME,
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-                "AWS_LAMBDA_LOG_FORMAT": "JSON",
-                "AWS_LAMBDA_LOG_LEVEL": "INFO",
-                "AWS_REGION": REGION,
-                "AWS_ACCESS_KEY_ID": keys[0],
-                "AWS_SECRET_ACCESS_KEY": keys[1],
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "AWS_ENDPOINT_URL": aws,
-                **settings,
-            },
+            env=environment(self.runtime.address, aws, keys, settings),
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )

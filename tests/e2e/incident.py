@@ -12,6 +12,8 @@ from processes import ROOT
 
 EVENTS = ROOT / "events"
 SNAPSHOT = EVENTS / "local" / "aws"
+# The bundled incidents are of one day, and are told on all others.
+EVER = {"ALB502_MAX_AGE_HOURS": "100000"}
 OBJECTS = EVENTS / "local" / "s3" / "example-alb-logs"
 
 

@@ -44,7 +44,7 @@ def main() -> int:
 
 def run(event: dict[str, Any] | list[Any], folder: Path) -> int:
     """Sets up the cloud, sends the event and shows what came of it."""
-    step(1, "An emulated AWS (moto): S3, ELBv2, EC2, CloudWatch, IAM, SNS, SQS")
+    step(1, "An emulated AWS (moto): S3, ELBv2, EC2, CloudWatch, IAM, SNS, SQS, DynamoDB")
     cloud = Cloud(folder / "moto.log")
     gateway = function = None
     try:
@@ -57,7 +57,8 @@ def run(event: dict[str, Any] | list[Any], folder: Path) -> int:
         say("describes, with ids of its own; template.yaml says what may be called")
 
         step(2, "The function (alb502-lambda) under the runtime emulator of cargo-lambda")
-        function = Function(gateway.url, role, folder, ALB502_TOPIC_ARN=cloud.topic)
+        settings = {"ALB502_TOPIC_ARN": cloud.topic, "ALB502_TABLE": cloud.new_table()}
+        function = Function(gateway.url, role, folder, **settings, **incident.EVER)
         records = len(event if isinstance(event, list) else event.get("Records", [event]))
         step(3, f"The event, {records} records, sent with cargo lambda invoke")
         done = function.invoke(event)

@@ -26,9 +26,9 @@ def test_make_invoke_shows_the_whole_way(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     for words in (
-        "1 x sns:Publish",
+        "2 x sns:Publish",
         "CAUSE 1  blocked-port",
-        '"published": 1',
+        '"published": 2',
         "diagnosis published",
     ):
         assert words in done.stdout, done.stdout

@@ -10,6 +10,8 @@
 mod by_hand;
 #[cfg(feature = "cli")]
 mod command_line;
+#[cfg(feature = "cli")]
+mod deliveries;
 mod deployed;
 #[cfg(feature = "cli")]
 mod embedded_metrics;
@@ -17,9 +19,13 @@ mod events;
 #[cfg(feature = "cli")]
 mod handler;
 mod keep_alive;
+#[cfg(feature = "cli")]
+mod ledger_down;
 mod library;
 mod made_up;
 mod matrix;
+#[cfg(feature = "cli")]
+mod merged;
 #[cfg(feature = "aws")]
 mod permissions;
 mod portions;

@@ -1,6 +1,8 @@
 //! The configuration as gathered: what is asked, in which order, and what becomes of each trouble.
 
 mod fake_aws;
+mod fake_table;
+mod ledger;
 mod metrics;
 mod shop;
 

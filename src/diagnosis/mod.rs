@@ -369,6 +369,16 @@ impl Diagnosis {
         self
     }
 
+    /// The same diagnosis where the rate that is to be believed, 0 to 1, is lower than that of the rows at
+    /// hand, because more requests are still to come.
+    #[must_use]
+    pub fn tempered(mut self, rate: f64) -> Self {
+        if self.severity == Severity::Critical && rate < CRITICAL_RATE {
+            self.severity = Severity::Warning;
+        }
+        self
+    }
+
     /// What to think of the numbers when objects could not be read to their end; `None` when all were.
     pub fn partial(&self) -> Option<String> {
         let damaged = self.objects.iter().filter(|object| object.is_damaged()).count() as u64;

@@ -269,11 +269,17 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             self.save_attributed(record, &diagnosis, &attributed).await?;
             return Ok(Next::Again);
         }
-        let status = match self.unmerged {
+        let mut status = match self.unmerged {
             Some(_) => words::unmerged(seen.0),
             None => words::status(speak, &open, seen),
         };
-        let rate = diagnosis.rate;
+        let mut rate = diagnosis.rate;
+        let mut diagnosis = diagnosis;
+        if let Some(requests) = judge::usual_requests(self.now, windows, &open) {
+            rate = rate.min(diagnosis.failures as f64 / requests as f64);
+            status.push_str(&words::beside_usual(requests, rate));
+            diagnosis = diagnosis.tempered(rate);
+        }
         let diagnosis = diagnosis.in_phase(&open.id, words::phase(speak), status);
         said.groups.insert(record.target_group.clone());
         if let Err(failure) = self.publish(&diagnosis).await {

@@ -189,6 +189,18 @@ fn beside_usual(now: i64, windows: &GroupWindows) -> BTreeMap<i64, Tally> {
     believed.collect()
 }
 
+/// How many requests the windows of an incident are believed to have, where objects of other nodes are
+/// still to come; `None` where that is no more than were seen, or the windows are not all known.
+pub fn usual_requests(now: i64, windows: &GroupWindows, open: &Open) -> Option<u64> {
+    windows.first_key_value().filter(|(first, _)| **first <= open.first)?;
+    let of_incident = || windows.range(open.first..=open.last);
+    let seen: u64 = of_incident().map(|(_, seen)| seen.requests).sum();
+    let believed = beside_usual(now, windows);
+    let believed: u64 =
+        believed.range(open.first..=open.last).map(|(_, tally)| tally.requests).sum();
+    (seen < believed).then_some(believed)
+}
+
 /// Complete windows with traffic after `last` and before `end`.
 fn quiet(now: i64, windows: &GroupWindows, last: i64, end: i64) -> i64 {
     let between = windows.range(last.saturating_add(1)..end.max(last.saturating_add(1)));

@@ -2,7 +2,7 @@
 //!
 //! Every load-balancer node writes its own object every five minutes, and every object is read by another
 //! invocation, late, twice and in any order. Each leaves an [`Observation`] in the ledger; what was said
-//! of a target group stands in its [`Record`]. From both and the time, [`judge`] decides what is to be
+//! of a target group stands in its [`Record`]. From both and the time, [`judge()`] decides what is to be
 //! said. It knows no clock and no database: the same observations, record and time give the same decision.
 //!
 //! | | |

@@ -54,6 +54,16 @@ pub fn status(speak: Speak, open: &Open, (objects, nodes): (u64, u64)) -> String
     }
 }
 
+/// Added to the sentence while the counts are not complete: the rate that is to be believed. The first
+/// node's object may hold every failure and a thirtieth of the requests.
+pub fn beside_usual(requests: u64, rate: f64) -> String {
+    format!(
+        "; beside the usual {} of this time it is {}",
+        plural(requests, "request"),
+        percent(rate)
+    )
+}
+
 /// What is said of a trickle.
 pub fn trickle((objects, nodes): (u64, u64)) -> String {
     format!(

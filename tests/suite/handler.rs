@@ -210,6 +210,30 @@ fn a_trickle_is_told_when_it_is_about_something() {
 }
 
 #[test]
+fn the_first_nodes_object_fakes_no_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &key(1, "a"), &gzip(&rows(ANSWERED, 1000)));
+    let spike = (rows(REFUSED, 20) + &rows(ANSWERED, 30)).replace("T12:01:", "T12:16:");
+    put(folder.path(), &key(1, "b"), &gzip(&spike));
+    let at = |time: &str| {
+        let mut event = event(&[&key(1, "a"), &key(1, "b")]);
+        event["Records"][1]["eventTime"] = json!(time);
+        let published = Published::default();
+        run(folder.path(), &event, &published).unwrap();
+        let (diagnosis, message) = published.messages.into_inner().swap_remove(0);
+        (diagnosis.severity, message.text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let words = "beside the usual 1,000 requests of this time it is 2 %";
+    // Four minutes into the window other nodes have not delivered; half an hour later these are all.
+    let (severity, text) = at("2026-11-20T12:19:00Z");
+    assert_eq!(severity, alb502::diagnosis::Severity::Warning);
+    assert!(text.contains("20 of 50 requests failed (40 %)") && text.contains(words), "{text}");
+    let (severity, text) = at("2026-11-20T12:45:00Z");
+    assert_eq!(severity, alb502::diagnosis::Severity::Critical);
+    assert!(!text.contains("beside the usual"), "{text}");
+}
+
+#[test]
 fn a_key_does_not_lead_out_of_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), "x").unwrap();

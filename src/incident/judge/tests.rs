@@ -334,3 +334,19 @@ fn whoever_comes_after_a_copy_that_died_sees_what_was_left_to_it() {
     assert!(first_needed(Some(&left), None) <= W + 12 - 2 * WINDOWS_PER_HOUR);
     assert_eq!(first_needed(Some(&left), Some(W - 100)), W - 100 - WINDOWS_BEFORE);
 }
+
+#[test]
+fn the_usual_number_of_requests_is_told_while_objects_are_missing() {
+    let seen = [(0, 1000, 0), (3, 100, 20)];
+    let open = judged(19, &seen, &nobody_told()).record.open.unwrap();
+    assert_eq!((open.first, open.last), (W + 3, W + 3));
+    assert_eq!(usual_requests(at(19), &windows(&seen), &open), Some(1000));
+    // Complete: what was seen is all.
+    assert_eq!(usual_requests(at(30), &windows(&seen), &open), None);
+    // As many as usual were seen.
+    let enough = [(0, 1000, 0), (3, 1000, 20)];
+    assert_eq!(usual_requests(at(19), &windows(&enough), &open), None);
+    // Nothing is known of the beginning of a long incident.
+    let long = Open { first: W - 100, ..open };
+    assert_eq!(usual_requests(at(19), &windows(&seen), &long), None);
+}

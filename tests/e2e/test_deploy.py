@@ -48,8 +48,8 @@ def others(stack: Stack) -> None:
     s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=OTHERS)
 
 
-def test_from_the_template_to_the_message(stack: Stack) -> None:
-    """Deploy, do what the output says, and put a log object: the diagnosis comes over the topic."""
+def test_one_incident_is_told_once(stack: Stack) -> None:
+    """Deploy, do what the output says, and deliver logs: one opened, one resolved."""
     stack.deploy()
     stack.subscribe()
     stack.next_command()
@@ -63,11 +63,26 @@ def test_from_the_template_to_the_message(stack: Stack) -> None:
     assert (opened["failures"], opened["requests"]) == (30, 300)
     assert opened["causes"][0]["id"] == "connect-refused"
 
+    # Once more: S3 delivers at least once.
+    stack.put(key, content)
+    stack.wait_for_objects(2)
+    stack.no_message()
+
+    # Three windows that are complete, with traffic and without failures.
+    for ago in (6, 5, 4):
+        begin = recent.window(ago)
+        stack.put(recent.key(begin, "203.0.113.10"), recent.log(begin, 300))
+    resolved = stack.message()
+    assert resolved["phase"] == "resolved"
+    assert resolved["incident_id"] == opened["incident_id"]
+    assert resolved["failures"] == 30
+    stack.wait_for_objects(5)
+    stack.no_message()
+
     # Other logs and strangers' objects do not get as far as the function.
     stack.put(key.replace(".log.gz", ".txt"), b"no log")
     stack.put("elsewhere/" + key.rsplit("/", 1)[1], b"no log")
     assert stack.lines("object skipped") == []
-    stack.no_message()
 
     stack.detach()
     stack.delete()

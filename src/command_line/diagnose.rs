@@ -1,9 +1,10 @@
 //! `alb502 diagnose`: why requests failed, from access-log files.
 
 use std::{
+    fs,
     io::{self, Write},
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
@@ -13,9 +14,12 @@ use super::{COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, progr
 use crate::{
     access_log::{ObjectKey, Reader},
     detection::{Counts, Detector, Evidence, Thresholds},
-    diagnosis::{Diagnosis, Facts, ObjectReport, Reading, diagnose, is_told},
+    diagnosis::{Diagnosis, Facts, ObjectReport, Pictures, Reading, diagnose, is_told},
     local::{files, snapshot::Snapshot},
-    notification::text,
+    notification::{
+        html::{Report, html},
+        text,
+    },
     numbers::{count, percent, plural},
 };
 
@@ -28,7 +32,8 @@ use crate::{
                         Examples:\n  \
                         alb502 diagnose access.log.gz\n  \
                         alb502 diagnose access.log.gz --live\n  \
-                        alb502 diagnose ./AWSLogs --snapshot ./config --format json")]
+                        alb502 diagnose ./AWSLogs --snapshot ./config --format json\n  \
+                        alb502 diagnose ./AWSLogs --live --format html --output report.html")]
 pub(super) struct Arguments {
     /// Access-log files, plain or gzip, or folders that hold them
     #[arg(required = true, value_name = "PATH")]
@@ -42,6 +47,9 @@ pub(super) struct Arguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Write to this file instead of standard output; a file that is there is replaced
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Exit with 3 when an incident is found
     #[arg(long)]
     fail_on_incident: bool,
@@ -58,11 +66,13 @@ enum Format {
     Text,
     /// For machines: {"diagnoses": [...], "objects": [...]}
     Json,
+    /// For a browser, a colleague or a printer: one file with pictures, which loads nothing
+    Html,
 }
 
 #[derive(Serialize)]
 struct Output<'a> {
-    diagnoses: &'a [Diagnosis],
+    diagnoses: Vec<&'a Diagnosis>,
     objects: &'a [ObjectReport],
 }
 
@@ -73,6 +83,9 @@ pub(super) fn run(
     let config = arguments.settings.config(environment, true)?;
     if arguments.live {
         live::is_built_in()?;
+    }
+    if let Some(file) = &arguments.output {
+        can_be_written(file)?;
     }
     let snapshot = match &arguments.snapshot {
         Some(folder) => Some(Snapshot::load(folder)?),
@@ -99,57 +112,91 @@ pub(super) fn run(
         };
         incidents.iter().map(of_snapshot).collect()
     };
-    let diagnoses: Vec<Diagnosis> = incidents
+    let told: Vec<(&Evidence, &Facts, Diagnosis)> = incidents
         .iter()
         .zip(&facts)
-        .map(|(evidence, facts)| diagnose(evidence, facts, &reading))
-        .filter(is_told)
+        .map(|(evidence, facts)| (evidence, facts, diagnose(evidence, facts, &reading)))
+        .filter(|(_, _, diagnosis)| is_told(diagnosis))
         .collect();
-
-    let mut output = io::stdout().lock();
-    match arguments.format {
-        Format::Json => {
-            let document = Output { diagnoses: &diagnoses, objects: &reading.objects };
-            serde_json::to_writer_pretty(&mut output, &document).map_err(io::Error::from)?;
-            writeln!(output)?;
-        }
-        Format::Text if diagnoses.is_empty() => {
-            write!(
-                output,
-                "{}",
-                quiet(&detector.totals(), &reading, could_read_all, &config.thresholds)
-            )?;
-        }
-        Format::Text => {
-            let idle = diagnoses.iter().any(|diagnosis| 0 < diagnosis.idle_504);
-            if idle && config.thresholds.include_idle_timeout_504 {
-                complain(
-                    "note: 504s after the idle timeout are counted; the Lambda function counts them only \
-                     with ALB502_INCLUDE_IDLE_TIMEOUT_504=true",
-                );
-            }
-            for (index, diagnosis) in diagnoses.iter().enumerate() {
-                if 0 < index {
-                    writeln!(output, "\n{}\n", "=".repeat(78))?;
-                }
-                write!(output, "{}", text::text(diagnosis))?;
-            }
-        }
-    }
-    output.flush()?;
+    let mut notes = Vec::new();
     let not_judged = detector.rows_not_judged();
     if 0 < not_judged {
-        complain(&format!(
+        notes.push(format!(
             "warning: {} were read but not judged: more times or target groups than fit into memory",
             plural(not_judged, "row")
         ));
     }
-    let incident = diagnoses.iter().any(|diagnosis| 0 < diagnosis.failures);
+    let idle = told.iter().any(|(_, _, diagnosis)| 0 < diagnosis.idle_504);
+    if idle && config.thresholds.include_idle_timeout_504 && arguments.format != Format::Json {
+        notes.push(
+            "note: 504s after the idle timeout are counted; the Lambda function counts them only with \
+             ALB502_INCLUDE_IDLE_TIMEOUT_504=true"
+                .to_owned(),
+        );
+    }
+    let quiet = || quiet(&detector.totals(), &reading, could_read_all, &config.thresholds);
+    let diagnoses = || told.iter().map(|(_, _, diagnosis)| diagnosis);
+    let document = match arguments.format {
+        Format::Json => {
+            let output = Output { diagnoses: diagnoses().collect(), objects: &reading.objects };
+            serde_json::to_string_pretty(&output).map_err(io::Error::from)? + "\n"
+        }
+        Format::Html => {
+            let warnings = snapshot.iter().flat_map(|snapshot| &snapshot.warnings);
+            let warnings = warnings.map(|warning| format!("warning: {warning}"));
+            let notes: Vec<String> = notes.iter().cloned().chain(warnings).collect();
+            let incidents: Vec<(Diagnosis, Pictures)> = told
+                .iter()
+                .map(|(evidence, facts, it)| (it.clone(), Pictures::of(evidence, facts)))
+                .collect();
+            let quiet = quiet();
+            html(&Report { incidents: &incidents, quiet: &quiet, reading: &reading, notes: &notes })
+        }
+        Format::Text if told.is_empty() => quiet(),
+        Format::Text => {
+            let texts: Vec<String> = diagnoses().map(text::text).collect();
+            texts.join(&format!("\n{}\n\n", "=".repeat(78)))
+        }
+    };
+    for note in &notes {
+        complain(note);
+    }
+    write(&document, arguments.output.as_deref())?;
+    let incident = diagnoses().any(|diagnosis| 0 < diagnosis.failures);
     Ok(match (could_read_all, arguments.fail_on_incident && incident) {
         (_, true) => INCIDENT_FOUND,
         (false, false) => COULD_NOT,
         (true, false) => 0,
     })
+}
+
+/// Stops before the work where its result would have no place.
+fn can_be_written(file: &Path) -> Result<(), Stop> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if file.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(Stop::WrongUse(format!(
+            "--output {}: give a file in a folder that is there",
+            file.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Writes to the file, or to standard output.
+fn write(document: &str, file: Option<&Path>) -> Result<(), Stop> {
+    let Some(file) = file else {
+        let mut output = io::stdout().lock();
+        output.write_all(document.as_bytes())?;
+        return Ok(output.flush()?);
+    };
+    let name = file.display().to_string();
+    match fs::write(file, document) {
+        Ok(()) => {
+            complain(&format!("written: {name}"));
+            Ok(())
+        }
+        Err(error) => Err(Stop::File { name, error }),
+    }
 }
 
 /// Reads every file. False when one could not be read to its end; it is said.

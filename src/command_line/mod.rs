@@ -139,6 +139,8 @@ enum Stop {
     CouldNot(String),
     #[error("{0}")]
     WrongUse(String),
+    #[error("cannot write {name}: {error}")]
+    File { name: String, error: io::Error },
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    evidence::{Counts, Distribution, MAX_FAILURE_ROWS, Minute},
+    evidence::{Bucket, Counts, Distribution, MAX_FAILURE_ROWS, Minute},
     names::{NameId, OTHERS},
     signature::Signature,
     thresholds::WINDOW_MICROS,
@@ -283,6 +283,18 @@ impl Latencies {
         (counted.collect(), self.longest)
     }
 
+    /// The buckets that are not empty, in order.
+    pub(super) fn buckets(&self) -> Vec<Bucket> {
+        let edge = |index: u8| (f64::from(index) / 8.0).exp2() / 1000.0;
+        let (parts, _) = self.parts();
+        let bucket = |(index, rows): (u8, u32)| Bucket {
+            from: edge(index),
+            to: edge(index.saturating_add(1)),
+            rows: rows.into(),
+        };
+        parts.into_iter().map(bucket).collect()
+    }
+
     /// The same put together again; what is no bucket is left out.
     pub(super) fn of_parts(parts: &[(u8, u32)], longest: f64) -> Self {
         let mut latencies = Self { longest: longest.max(0.0), ..Self::default() };
@@ -336,6 +348,17 @@ mod tests {
         let all = latencies.distribution().unwrap();
         assert!(all.p50 < all.p90 && all.p90 < all.p99 && all.p99 <= all.max);
         assert_eq!((all.max, Latencies::default().distribution()), (1.0, None));
+    }
+
+    #[test]
+    fn buckets_hold_every_row_between_their_edges() {
+        let mut latencies = Latencies::default();
+        [0.0, 0.001, 0.004, 0.004, 60.0].into_iter().for_each(|seconds| latencies.add(seconds));
+        let buckets = latencies.buckets();
+        assert_eq!(buckets.iter().map(|it| it.rows).collect::<Vec<_>>(), [2, 2, 1]);
+        for (bucket, seconds) in buckets.iter().zip([0.001, 0.004, 60.0]) {
+            assert!(bucket.from <= seconds && seconds < bucket.to, "{bucket:?}");
+        }
     }
 
     #[test]

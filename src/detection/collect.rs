@@ -104,6 +104,7 @@ pub(super) fn evidence(
             .zip(sums.latencies.quantile(0.99))
             .map(|(p50, p99)| Quantiles { p50, p99 }),
         success_distribution: sums.latencies.distribution(),
+        success_buckets: sums.latencies.buckets(),
         minutes: sums.minutes,
         pauses: answered.pauses(detector, &sums.around_failures),
     }

@@ -22,7 +22,7 @@ pub mod trickles;
 
 pub use detector::{Detector, SourceId};
 pub use evidence::{
-    Counts, Distribution, Evidence, FailureRow, Kind, Minute, Pause, Pauses, Window,
+    Bucket, Counts, Distribution, Evidence, FailureRow, Kind, Minute, Pause, Pauses, Window,
 };
 pub use packed::PackedError;
 pub use portion::{GroupCounts, Portion};

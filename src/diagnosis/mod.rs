@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod network;
 pub mod onset;
 pub mod patterns;
+pub mod pictures;
 pub mod rows;
 #[cfg(test)]
 pub(crate) mod sample_case;
@@ -28,6 +29,7 @@ pub use facts::{Fact, Facts, Gap};
 pub use figures::{Figures, KeepAliveEstimate, KeepAliveTimer};
 pub use onset::{Onset, Shape};
 pub use patterns::Patterns;
+pub use pictures::Pictures;
 pub use trickle::is_told;
 pub use witness::{Errors, Unconnected, covers};
 

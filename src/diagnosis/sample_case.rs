@@ -276,6 +276,7 @@ fn evidence() -> Evidence {
         failures: Vec::new(),
         success_seconds: Some(Quantiles { p50: 0.05, p99: 0.8 }),
         success_distribution: None,
+        success_buckets: Vec::new(),
         minutes: Vec::new(),
         pauses: Pauses::default(),
     }

@@ -1,6 +1,8 @@
-//! Diagnosis → messages: email, chat, machine form, and the one document that SNS is given.
+//! Diagnosis → messages: email, chat, machine form, and the one document that SNS is given; the HTML
+//! report of the command line.
 
 pub mod chat;
+pub mod html;
 pub mod subject;
 pub mod text;
 

@@ -26,12 +26,7 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     out.push('\n');
     header(diagnosis, &mut out);
     if let Some(why) = &diagnosis.why_healthy {
-        // CloudWatch may say that the health check did see it.
-        out.push_str(if why.contains("did see it") {
-            "\nWHAT THE HEALTH CHECK SAW\n"
-        } else {
-            "\nWHY THE TARGETS STILL SHOW HEALTHY\n"
-        });
+        out.push_str(&format!("\n{}\n", why_healthy_title(why).to_uppercase()));
         wrap("  ", why, &mut out);
     }
     let of = if diagnosis.failures == 0 { "answers of 502" } else { "failures" };
@@ -43,6 +38,15 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     samples(&diagnosis.samples, &mut out);
     reading(diagnosis, &mut out);
     out
+}
+
+/// What stands above the sentence on the health check. CloudWatch may say that it did see the incident.
+pub(super) fn why_healthy_title(why: &str) -> &'static str {
+    if why.contains("did see it") {
+        "What the health check saw"
+    } else {
+        "Why the targets still show Healthy"
+    }
 }
 
 fn header(diagnosis: &Diagnosis, out: &mut String) {
@@ -70,17 +74,8 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
         plural(diagnosis.requests, "request"),
         percent(diagnosis.rate)
     );
-    let split: Vec<String> = [
-        (diagnosis.elb_502, "502 by the load balancer"),
-        (diagnosis.target_502, "502 by the target"),
-        (diagnosis.connect_504, "504 after the connect timeout"),
-        (diagnosis.idle_504, "504 after the idle timeout"),
-        (diagnosis.intentional_502, "502 on purpose, not counted"),
-    ]
-    .iter()
-    .filter(|(number, _)| 0 < *number)
-    .map(|(number, what)| format!("{} x {what}", count(*number)))
-    .collect();
+    let split: Vec<String> =
+        split(diagnosis).map(|(number, what)| format!("{} x {what}", count(number))).collect();
     if !split.is_empty() {
         failures.push_str(": ");
         failures.push_str(&split.join(", "));
@@ -104,7 +99,21 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
     }
 }
 
-fn time_span(diagnosis: &Diagnosis) -> String {
+/// Failures, and answers on purpose, by status and who gave it: those that there are.
+pub(super) fn split(diagnosis: &Diagnosis) -> impl Iterator<Item = (u64, &'static str)> {
+    [
+        (diagnosis.elb_502, "502 by the load balancer"),
+        (diagnosis.target_502, "502 by the target"),
+        (diagnosis.connect_504, "504 after the connect timeout"),
+        (diagnosis.idle_504, "504 after the idle timeout"),
+        (diagnosis.intentional_502, "502 on purpose, not counted"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| 0 < *number)
+}
+
+/// The windows of the incident, UTC.
+pub(super) fn time_span(diagnosis: &Diagnosis) -> String {
     let (start, end) = (diagnosis.window.start, diagnosis.window.end);
     let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d").to_string();
     let end =
@@ -234,7 +243,7 @@ fn gaps(gaps: &[Gap], out: &mut String) {
 }
 
 /// IAM actions, each service named once: `ec2:DescribeSubnets, DescribeInstances`.
-fn permissions(gaps: &[&Gap]) -> String {
+pub(super) fn permissions(gaps: &[&Gap]) -> String {
     let mut by_service: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for permission in gaps.iter().filter_map(|gap| gap.permission.as_deref()) {
         let (service, action) = permission.split_once(':').unwrap_or(("", permission));

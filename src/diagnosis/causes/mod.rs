@@ -184,13 +184,9 @@ pub const CAUSES: &[Cause] = &[
     undetermined::CAUSE,
 ];
 
-/// The causes of a case, most likely first. The shares sum to 1.
-pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
-    let rows = &case.evidence.failures;
-    let mut claimed: BTreeMap<(usize, &'static str), Vec<&FailureRow>> = BTreeMap::new();
-    let mut at_hand: BTreeMap<Signature, u64> = BTreeMap::new();
-    for row in rows {
-        *at_hand.entry(row.signature).or_default() += 1;
+/// The cause that each failed row goes to, in the order of the rows: its place in the table, and its id.
+pub(super) fn claims(case: &Case<'_>) -> Vec<(usize, &'static str)> {
+    let of_row = |row: &FailureRow| {
         let mut best: Option<(Strength, usize, &'static str)> = None;
         for (index, cause) in CAUSES.iter().enumerate() {
             if let Some(claim) = (cause.claim)(case, row)
@@ -199,9 +195,18 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
                 best = Some((claim.strength, index, claim.id.unwrap_or(cause.id)));
             }
         }
-        let (_, index, id) =
-            best.unwrap_or((Strength::Possible, CAUSES.len() - 1, undetermined::CAUSE.id));
-        claimed.entry((index, id)).or_default().push(row);
+        best.map_or((CAUSES.len() - 1, undetermined::CAUSE.id), |(_, index, id)| (index, id))
+    };
+    case.evidence.failures.iter().map(of_row).collect()
+}
+
+/// The causes of a case, most likely first. The shares sum to 1.
+pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
+    let mut claimed: BTreeMap<(usize, &'static str), Vec<&FailureRow>> = BTreeMap::new();
+    let mut at_hand: BTreeMap<Signature, u64> = BTreeMap::new();
+    for (row, claim) in case.evidence.failures.iter().zip(claims(case)) {
+        *at_hand.entry(row.signature).or_default() += 1;
+        claimed.entry(claim).or_default().push(row);
     }
     let total: u64 = case.evidence.signatures.values().sum();
     let mut ranked = Vec::new();

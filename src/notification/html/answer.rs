@@ -165,9 +165,9 @@ fn statements(title: &'static str, class: &'static str, list: &[Statement], mark
 }
 
 fn fixes(fixes: &[Fix], markup: &mut Markup) {
-    markup.raw("<ol>");
+    markup.raw("<ol class=\"fixes\">");
     for fix in fixes {
-        markup.raw("<li>").text(&fix.text);
+        markup.raw("<li><p>").text(&fix.text).raw("</p>");
         if let Some(command) = &fix.command {
             markup.command(command);
         }

@@ -31,8 +31,10 @@ pub(super) fn checks(checks: &[CheckResult], markup: &mut Markup) {
             continue;
         }
         if !is_open {
-            markup.raw("<details><summary>").number(list.len()).raw(" × ").raw(word);
-            markup.raw("</summary>\n");
+            // On paper they stay folded: the names say what was asked.
+            let ids = list.iter().map(|check| check.id).collect::<Vec<_>>().join(", ");
+            markup.raw("<details><summary>").number(list.len()).raw(" × ").raw(word).raw(": ");
+            markup.text(&ids).raw("</summary>\n");
         }
         markup.raw("<ul class=\"checks\">");
         for check in list {

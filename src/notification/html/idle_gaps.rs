@@ -5,7 +5,7 @@ use super::{
     panels::{Chart, Mark, Panel, Tone, numbers},
 };
 use crate::{
-    diagnosis::{Diagnosis, pictures::Gaps},
+    diagnosis::{Diagnosis, KeepAliveTimer, pictures::Gaps},
     numbers::{count, plural, seconds},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 const MIN_GAPS: usize = 4;
 
 /// Columns of the chart, the last one for everything longer.
-const COLUMNS: usize = 48;
+const COLUMNS: usize = 60;
 
 /// Draws the gaps; a sentence when there are too few; nothing when no request was closed early.
 pub(super) fn idle_gaps(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) {
@@ -36,10 +36,11 @@ pub(super) fn idle_gaps(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, marku
         .map(|timer| {
             let it = timer.estimate;
             format!(
-                " Inferred timeout of the targets: about {} ({} to {}, {}).",
+                " Inferred timeout of {}: about {} ({} to {}, {}).",
+                plural(timer.targets.len() as u64, "target"),
                 seconds(it.best),
-                seconds(it.low),
-                seconds(it.high),
+                short(it.low),
+                short(it.high),
                 plural(it.gaps, "gap")
             )
         })
@@ -107,6 +108,8 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
             tips: &tips,
         }
     };
+    let mut by_time: Vec<&KeepAliveTimer> = timers.iter().collect();
+    by_time.sort_by(|a, b| a.estimate.best.total_cmp(&b.estimate.best));
     let end = COLUMNS as f64 * width;
     let place = |seconds: f64| (seconds / end).clamp(0.0, 1.0);
     let tick = nice(end / 6.0);
@@ -127,16 +130,21 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
         ],
         ticks: (0..)
             .map(|index| f64::from(index) * tick)
-            .take_while(|at| *at < end * 0.97)
+            .take_while(|at| *at < end * 0.85)
             .map(|at| (place(at), short(at)))
+            .chain([(1.0, "longer".to_owned())])
             .collect(),
-        axis: "Seconds since the answer before; the last column holds all that are longer",
-        marks: timers
+        axis: "Time since the answer before; the last column holds all that are longer",
+        marks: by_time
             .iter()
             .map(|timer| Mark {
                 from: place(timer.estimate.low),
                 to: place(timer.estimate.high),
-                label: format!("timeout, about {}", seconds(timer.estimate.best)),
+                label: match timers.len() {
+                    1 => format!("timeout, about {}", seconds(timer.estimate.best)),
+                    _ => seconds(timer.estimate.best),
+                },
+                is_line: true,
             })
             .collect(),
     }
@@ -196,7 +204,7 @@ mod tests {
     #[test]
     fn columns_are_round_and_reach_far_enough() {
         for (reach, expected) in
-            [(12.0, 0.3), (9.0, 0.2), (150.0, 4.0), (0.0, 0.01), (4000.0, 100.0)]
+            [(12.0, 0.25), (9.0, 0.2), (150.0, 3.0), (0.0, 0.01), (4000.0, 80.0)]
         {
             let width = column_width(reach);
             assert!((width - expected).abs() < 1e-9, "{reach}: {width}");

@@ -2,8 +2,9 @@
 
 use crate::neutralize::is_invisible;
 
-/// A value of a log is shown up to this many characters; names are kept up to 160 bytes.
-const MAX_VALUE_CHARS: usize = 200;
+/// A value is shown up to this many characters: a key of S3 and its bucket. What strangers write is cut
+/// long before, at 160 bytes.
+const MAX_VALUE_CHARS: usize = 1100;
 
 /// Marks upon one letter: more than any language stacks, few enough to stay within the line.
 const MAX_MARKS: usize = 3;
@@ -130,9 +131,9 @@ mod tests {
             assert_eq!(shown(text), expected, "{text:?}");
         }
         let mut markup = Markup::default();
-        markup.value(&"x".repeat(300)).command("a <b>\n  c");
+        markup.value(&"x".repeat(1200)).command("a <b>\n  c");
         let page = markup.into_string();
-        assert!(page.contains(&format!("{}…</bdi>", "x".repeat(200))), "{page}");
+        assert!(page.contains(&format!("{}…</bdi>", "x".repeat(1100))), "{page}");
         assert!(page.ends_with("<code>a &lt;b&gt;\n  c</code></pre>\n"), "{page}");
     }
 

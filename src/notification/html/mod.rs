@@ -125,7 +125,9 @@ fn incident(number: usize, (diagnosis, pictures): &(Diagnosis, Pictures), markup
     answer::answer(diagnosis, markup);
     timeline::timeline(number, diagnosis, &pictures.minutes, markup);
     idle_gaps::idle_gaps(number, diagnosis, &pictures.gaps, markup);
-    target_seconds::target_seconds(number, diagnosis, pictures, markup);
+    if 0 < diagnosis.failures {
+        target_seconds::target_seconds(number, diagnosis, pictures, markup);
+    }
     portions::portions(diagnosis, markup);
     checks::checks(&diagnosis.checks, markup);
     checks::gaps(&diagnosis.gaps, markup);

@@ -49,11 +49,16 @@ pub(super) enum Tone {
     Pale,
 }
 
-/// A marked stretch of the axis, as fractions of the width.
+/// A marked stretch of the axis.
 pub(super) struct Mark {
+    /// Where it begins, as a fraction of the width.
     pub(super) from: f64,
+    /// Where it ends.
     pub(super) to: f64,
+    /// What it is.
     pub(super) label: String,
+    /// A few values, drawn as a line; else a stretch of many, as ground.
+    pub(super) is_line: bool,
 }
 
 /// The height of a panel, pixels.
@@ -87,16 +92,26 @@ impl Chart<'_> {
         markup.raw("<svg class=\"axis\" aria-hidden=\"true\" width=\"100%\" height=\"24\">");
         for (at, label) in &self.ticks {
             line("tick", *at, 0.0, 5.0, markup);
-            label_at(*at, 18.0, "label", label, markup);
+            // At the ends it is set inwards, so that it stays within the drawing.
+            let anchor = match *at {
+                at if at < 0.08 => "start",
+                at if 0.92 < at => "end",
+                _ => "middle",
+            };
+            label_at(*at, 18.0, "label", (anchor, 0.0), label, markup);
         }
         markup.raw("</svg>\n<p class=\"axis-name\">").text(self.axis).raw("</p>\n");
     }
 
     fn panel(&self, panel: &Panel<'_>, is_first: bool, markup: &mut Markup) {
         for mark in &self.marks {
-            let width = (mark.to - mark.from).max(0.004);
-            bar("mark", (mark.from, width), (0.0, HEIGHT + ROOM), markup);
+            let (class, least) = if mark.is_line { ("mark", 0.004) } else { ("ground", 0.0) };
+            let width = (mark.to - mark.from).max(least);
+            bar(class, (mark.from, width), (0.0, HEIGHT + ROOM), markup);
             markup.raw("/>");
+            if mark.is_line {
+                line("mark", mark.from, 0.0, HEIGHT + ROOM, markup);
+            }
         }
         line_across(ROOM, markup);
         for ((from, to), value) in self.columns.iter().zip(&panel.values).filter(|(_, it)| 0 < **it)
@@ -121,11 +136,27 @@ impl Chart<'_> {
         line_across(ROOM + HEIGHT - 0.5, markup);
         markup.raw("<text class=\"top\" x=\"100%\" y=\"11\" text-anchor=\"end\">");
         markup.text(&count(panel.top)).raw("</text>");
-        for mark in self.marks.iter().filter(|_| is_first) {
-            // Beside the number at the right there is no room.
-            let at = (mark.from + mark.to) / 2.0;
-            label_at(at.clamp(0.0, 0.85), 11.0, "mark-label", &mark.label, markup);
+        for (index, mark) in self.marks.iter().enumerate().filter(|_| is_first) {
+            self.label_of(index, mark, markup);
         }
+    }
+
+    /// The label of a mark: of ground, in it; of a line, beside it. Of several lines the first has its
+    /// label to the left and the last to the right, and one between them none: they may be close.
+    fn label_of(&self, index: usize, mark: &Mark, markup: &mut Markup) {
+        if !mark.is_line {
+            label_at(mark.from, 11.0, "mark-label", ("start", 4.0), &mark.label, markup);
+            return;
+        }
+        let several = 1 < self.marks.len();
+        let is_last = index + 1 == self.marks.len();
+        if several && 0 < index && !is_last {
+            return;
+        }
+        let is_left = if several { index == 0 && 0.1 < mark.from } else { 0.6 < mark.from };
+        let (at, side) =
+            if is_left { (mark.from, ("end", -5.0)) } else { (mark.to, ("start", 5.0)) };
+        label_at(at, 11.0, "mark-label", side, &mark.label, markup);
     }
 }
 
@@ -151,18 +182,21 @@ fn line_across(y: f64, markup: &mut Markup) {
     markup.length(y).raw("\"/>");
 }
 
-/// A label that stays within the drawing: at its ends it is set inwards.
-fn label_at(at: f64, y: f64, class: &'static str, label: &str, markup: &mut Markup) {
-    let anchor = match at {
-        at if at < 0.08 => "start",
-        at if 0.92 < at => "end",
-        _ => "middle",
-    };
+/// A label at a place of the axis: where it is anchored, and how many pixels beside it.
+fn label_at(
+    at: f64,
+    y: f64,
+    class: &'static str,
+    (anchor, beside): (&'static str, f64),
+    label: &str,
+    markup: &mut Markup,
+) {
     markup.raw("<text class=\"").raw(class).raw("\" text-anchor=\"").raw(anchor).raw("\" x=\"");
-    markup.length(at * 100.0).raw("%\" y=\"").length(y).raw("\">").text(label).raw("</text>");
+    markup.length(at * 100.0).raw("%\" y=\"").length(y).raw("\" dx=\"").length(beside);
+    markup.raw("\">").text(label).raw("</text>");
 }
 
-/// The numbers of a chart, folded away on a screen and printed on paper.
+/// The numbers of a chart, folded away: what a reader unfolds is printed too.
 pub(super) fn numbers(
     heads: &[String],
     rows: impl Iterator<Item = Vec<String>>,

@@ -89,7 +89,10 @@ fn table(
         }
         markup.raw("<td role=\"cell\" class=\"bar\">");
         bar("plain", of, requests, markup);
-        markup.raw("<span>").text(&count(of)).raw("<i> requests</i></span></td>");
+        markup.raw("<span>").text(&count(of));
+        markup
+            .raw(if of == 1 { "<i> request</i>" } else { "<i> requests</i>" })
+            .raw("</span></td>");
         markup.raw("<td role=\"cell\" class=\"bar\">");
         bar("bad", failed, failures, markup);
         markup.raw("<span>").text(&count(failed)).raw("<i> failed</i></span></td>");

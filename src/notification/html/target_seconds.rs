@@ -34,6 +34,13 @@ pub(super) fn target_seconds(
         );
         markup.text(&without);
     }
+    if let Some(elapsed) = diagnosis.facts.elapsed_seconds {
+        markup.text(&format!(
+            " From arrival to answer, half of the failed requests took up to {}, the longest {}.",
+            seconds(elapsed.p50),
+            seconds(elapsed.max)
+        ));
+    }
     markup.raw("</p>\n");
     let edges = edges(pictures);
     if edges.len() < 2 {

@@ -21,7 +21,7 @@ fn pictures() -> Pictures {
     let minute = |number: i64, failed: u64| MinuteFigure {
         start: jiff::Timestamp::from_second(number * 60).unwrap(),
         requests: 50,
-        by_cause: BTreeMap::from([("keepalive-race", failed), ("others", 1)]),
+        by_cause: BTreeMap::from([("keepalive-race", failed), ("saturation", 1)]),
         before: 0,
     };
     Pictures {
@@ -42,8 +42,12 @@ fn pictures() -> Pictures {
 
 /// A page whose every text of a stranger is `stranger`, and every sentence holds `words`.
 fn page(stranger: &str, words: &str, incidents: usize) -> String {
-    let incidents: Vec<_> =
-        (0..incidents).map(|_| (diagnosis(stranger, words, 4), pictures())).collect();
+    let incident = || {
+        let mut diagnosis = diagnosis(stranger, words, 4);
+        diagnosis.window.end = jiff::Timestamp::from_second(30 * 60).unwrap();
+        (diagnosis, pictures())
+    };
+    let incidents: Vec<_> = (0..incidents).map(|_| incident()).collect();
     let object = ObjectReport {
         name: stranger.to_owned(),
         kind: words.to_owned(),
@@ -156,12 +160,14 @@ fn every_part_stands_in_the_page_the_answer_first() {
     .collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
     for said in [
-        "keepalive-race: failures a minute: 43",
-        "Inferred timeout of the targets: about 5 s (4.9 s to 5.2 s, 38 gaps).",
+        "keepalive-race: 43 failures",
+        "other causes: 30 failures",
+        "00:00 to 00:30 UTC, by minute; all failures have one scale.",
+        "Inferred timeout of 4 targets: about 5 s (4.9 s to 5.2 s, 38 gaps).",
         "1 closed request had no known answer before",
         "2 of 5 failed rows have none (-1)",
         "These numbers as a table",
-        "timeout, about 5 s",
+        ">5 s</text>",
     ] {
         assert!(page.contains(said), "{said}");
     }

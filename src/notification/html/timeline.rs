@@ -83,16 +83,15 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
         let form = if 24 * 60 < *length { "%d %b %H:%M" } else { "%H:%M" };
         time.strftime(form).to_string()
     };
-    let every = if *step == 1 { "a minute".to_owned() } else { format!("every {step} minutes") };
+    let every = if *step == 1 { "by minute".to_owned() } else { format!("by {step} minutes") };
     let shown = |of: &dyn Fn(&Column) -> u64| columns.iter().map(of).collect::<Vec<u64>>();
     let shape = |values: &[u64], what: &str| {
         let sum: u64 = values.iter().sum();
         let most = values.iter().zip(starts).max_by_key(|(value, _)| **value);
         most.map_or(String::new(), |(most, time)| {
             format!(
-                "{} {what} in {} columns from {} to {} UTC, one column {every}. Most, {}, at {}.",
+                "{} {what} from {} to {} UTC, {every}. Most, {}, at {}.",
                 count(sum),
-                columns.len(),
                 clock(&at(*begin)),
                 clock(&at(begin + length)),
                 count(*most),
@@ -107,12 +106,14 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
     for name in names {
         let values = shown(&|column| column.by_cause.get(name).copied().unwrap_or(0));
         if values.iter().any(|value| 0 < *value) {
-            rows.push((format!("{name}: {what}"), Tone::Bad, values));
+            let all = count(values.iter().sum());
+            rows.push((format!("{name}: {all} {what}"), Tone::Bad, values));
         }
     }
     let before = shown(&|column| column.before);
     if before.iter().any(|value| 0 < *value) {
-        rows.push(("Before the incident, not judged: failures".to_owned(), Tone::Pale, before));
+        let all = plural(before.iter().sum(), "failure");
+        rows.push((format!("Before the incident, not judged: {all}"), Tone::Pale, before));
     }
     let tips: Vec<String> = columns
         .iter()
@@ -131,7 +132,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
     let top = rows.iter().flat_map(|(_, _, values)| values).max().copied().unwrap_or(1);
     let requests = shown(&|column| column.requests);
     let mut panels = vec![Panel {
-        caption: format!("Requests {every}: {}", count(requests.iter().sum())),
+        caption: plural(requests.iter().sum(), "request"),
         description: shape(&requests, "requests"),
         tone: Tone::Plain,
         top: requests.iter().max().copied().unwrap_or(1).max(1),
@@ -140,7 +141,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
     }];
     for (caption, tone, values) in &rows {
         panels.push(Panel {
-            caption: format!("{caption} {every}: {}", count(values.iter().sum())),
+            caption: caption.clone(),
             description: shape(values, what),
             tone: *tone,
             values: values.clone(),
@@ -151,11 +152,15 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
     let fraction = |minute: i64| (minute - begin) as f64 / *length as f64;
     let window = diagnosis.window.start.as_second().div_euclid(60);
     let marks = if *begin < window {
-        vec![Mark { from: fraction(window), to: 1.0, label: "incident".to_owned() }]
+        vec![Mark { from: fraction(window), to: 1.0, label: "incident".to_owned(), is_line: false }]
     } else {
         Vec::new()
     };
-    markup.raw("<section><h3>Over time</h3>\n<figure>\n");
+    markup.raw("<section><h3>Over time</h3>\n<p class=\"note\">");
+    let scale = if rows.len() < 2 { "" } else { "; all failures have one scale" };
+    let first = clock(&at(*begin));
+    markup.text(&format!("{first} to {} UTC, {every}{scale}.", clock(&at(begin + length))));
+    markup.raw("</p>\n<figure>\n");
     Chart {
         id: ("time", number),
         columns: (0..columns.len() as i64)

@@ -130,7 +130,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
         ],
         ticks: (0..)
             .map(|index| f64::from(index) * tick)
-            .take_while(|at| *at < end * 0.85)
+            .take_while(|at| *at < end * 0.78)
             .map(|at| (place(at), short(at)))
             .chain([(1.0, "longer".to_owned())])
             .collect(),

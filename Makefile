@@ -1,5 +1,6 @@
 # Every command of this project. `make help` lists them.
-# Nothing is installed outside this folder: Python tools go to .venv, builds to target.
+# Nothing is installed outside this folder: Python tools go to .venv, builds to target. But Chromium, which
+# the tests of the HTML report need: where it is missing, root installs it and others are told.
 
 CARGO   ?= cargo
 DEMO    ?= events/s3-keepalive-race.json
@@ -49,6 +50,7 @@ test: .venv/.tools ## Run every test
 	$(CARGO) test --no-default-features --lib
 	$(CARGO) test --all-targets
 	$(CARGO) test --doc
+	.ci/browser
 	$(TOOLS)/python -m pytest tests/e2e
 
 .PHONY: invoke

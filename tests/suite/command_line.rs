@@ -99,6 +99,34 @@ fn a_quiet_log_says_so_and_prints_no_diagnoses() {
 }
 
 #[test]
+fn html_is_one_page_on_the_output_or_in_a_file() {
+    let (folder, path) = folder_with(KEY, log(100));
+    let output = alb502(&["diagnose", text(&path), "--format", "html"]);
+    assert_eq!((output.status.code(), &*stderr(&output)), (Some(0), ""));
+    let page = stdout(&output);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"), "{page}");
+    assert!(page.contains("<h2>The target refuses connections</h2>"), "{page}");
+
+    let file = folder.path().join("report.html");
+    let output = alb502(&["diagnose", text(&path), "--format", "html", "--output", text(&file)]);
+    assert_eq!((output.status.code(), &*stdout(&output)), (Some(0), ""));
+    assert_eq!(stderr(&output), format!("written: {}\n", file.display()));
+    assert_eq!(fs::read_to_string(&file).unwrap(), page);
+    // Any form can go to a file, and the exit code is that of the diagnosis.
+    let arguments = ["diagnose", text(&path), "-o", text(&file), "--fail-on-incident"];
+    assert_eq!(alb502(&arguments).status.code(), Some(3));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("shop-web: "));
+}
+
+#[test]
+fn a_quiet_log_has_a_page_that_says_so() {
+    let healthy = log(100).replace("-1 -1 -1 502 -", "0.001 0.018 0.000 200 200");
+    let (_folder, path) = folder_with(KEY, healthy);
+    let page = stdout(&alb502(&["diagnose", text(&path), "--format", "html"]));
+    assert!(page.contains("<h2>No incident: 0 of 100 requests failed (0 %).</h2>"), "{page}");
+}
+
+#[test]
 fn exit_codes_say_what_happened() {
     let (folder, path) = folder_with(KEY, log(100));
     let damaged = folder.path().join("damaged.log.gz");
@@ -136,6 +164,8 @@ fn wrong_use_says_what_would_be_right() {
             "allowed is a number from 0.001 to 100",
         ),
         (vec!["diagnose", text(&path), "--fromat", "json"], "--format"),
+        (vec!["diagnose", text(&path), "-o", "/no/such/report.html"], "a folder that is there"),
+        (vec!["diagnose", text(&path), "-o", text(&empty)], "give a file"),
         (vec!["invoke", text(&event), "--local", text(&empty)], "not JSON"),
         (vec!["invoke", "/no/such.json", "--local", text(&empty)], "Give a file with an event"),
         (vec!["invoke", "events/s3-test-event.json", "--local", "/no/such"], "no such folder"),

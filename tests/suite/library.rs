@@ -26,7 +26,7 @@ use std::{
 use alb502::{
     access_log::{ObjectKey, Reader},
     detection::{Detector, Evidence, Thresholds},
-    diagnosis::{Diagnosis, Facts, ObjectReport, Reading, diagnose, is_told},
+    diagnosis::{Diagnosis, Facts, ObjectReport, Pictures, Reading, diagnose, is_told},
     local::{files, snapshot::Snapshot},
 };
 use serde::Deserialize;
@@ -167,6 +167,20 @@ pub(crate) fn diagnoses(objects: &[Object], snapshot: Option<&Snapshot>) -> Vec<
     let (incidents, reading) = read(objects);
     let diagnosed = |evidence| diagnose(evidence, &facts(snapshot, evidence), &reading);
     incidents.iter().map(diagnosed).filter(is_told).collect()
+}
+
+/// The same with `--format html`: what a page is made of.
+pub(crate) fn pictured(
+    objects: &[Object],
+    snapshot: Option<&Snapshot>,
+) -> (Vec<(Diagnosis, Pictures)>, Reading) {
+    let (incidents, reading) = read(objects);
+    let pictured = |evidence| {
+        let facts = facts(snapshot, evidence);
+        (diagnose(evidence, &facts, &reading), Pictures::of(evidence, &facts))
+    };
+    let told = incidents.iter().map(pictured).filter(|(diagnosis, _)| is_told(diagnosis)).collect();
+    (told, reading)
 }
 
 /// A folder, what is known about it, and what is diagnosed: read once for all tests.

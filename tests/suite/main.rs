@@ -18,6 +18,7 @@ mod embedded_metrics;
 mod events;
 #[cfg(feature = "cli")]
 mod handler;
+mod html;
 mod keep_alive;
 #[cfg(feature = "cli")]
 mod ledger_down;

@@ -33,7 +33,7 @@ fn shuffle(lines: &mut [&[u8]]) {
 }
 
 /// Objects from the last to the first, the rows of each in any order. A damaged object stays as it is.
-fn shuffled(mut objects: Vec<Object>) -> Vec<Object> {
+pub(crate) fn shuffled(mut objects: Vec<Object>) -> Vec<Object> {
     objects.reverse();
     for object in &mut objects {
         if let Some(plain) = object.plain() {

@@ -101,6 +101,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
         };
         Panel {
             caption: format!("{what}: {of}"),
+            detail: String::new(),
             description: format!("{of}; most gaps, {}, are {range}.", count(most)),
             tone,
             top: values.iter().max().copied().unwrap_or(1).max(1),

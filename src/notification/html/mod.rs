@@ -46,7 +46,7 @@ pub fn html(report: &Report<'_>) -> String {
         several => format!("{} incidents", several.len()),
     };
     head(&title, &mut markup);
-    markup.raw("<body>\n<header><p>alb502 report</p></header>\n<main>\n");
+    markup.raw("<body>\n<header><h1>alb502 report</h1></header>\n<main>\n");
     match report.incidents {
         [] => quiet(report.quiet, &mut markup),
         [only] => incident(1, only, &mut markup),
@@ -85,8 +85,8 @@ fn head(title: &str, markup: &mut Markup) {
 
 fn quiet(said: &str, markup: &mut Markup) {
     let mut lines = said.lines().peekable();
-    markup.raw("<article class=\"quiet\"><h1>").text(lines.next().unwrap_or("No incident."));
-    markup.raw("</h1>\n");
+    markup.raw("<article class=\"quiet\"><h2>").text(lines.next().unwrap_or("No incident."));
+    markup.raw("</h2>\n");
     while let Some(line) = lines.next() {
         let is_item = |line: &str| line.starts_with("  ");
         if is_item(line) {
@@ -107,8 +107,8 @@ fn quiet(said: &str, markup: &mut Markup) {
 }
 
 fn list(incidents: &[(Diagnosis, Pictures)], markup: &mut Markup) {
-    markup.raw("<nav aria-label=\"Incidents\"><h1>");
-    markup.text(&plural(incidents.len() as u64, "incident")).raw("</h1>\n<ol>");
+    markup.raw("<nav aria-label=\"Incidents\"><h2>");
+    markup.text(&plural(incidents.len() as u64, "incident")).raw("</h2>\n<ol>");
     for (index, (diagnosis, _)) in incidents.iter().enumerate() {
         let severity = answer::severity(diagnosis);
         markup.raw("<li><span class=\"badge ").raw(severity).raw("\">").raw(severity);

@@ -26,6 +26,8 @@ pub(super) struct Chart<'a> {
 pub(super) struct Panel<'a> {
     /// What the bars are, in words.
     pub(super) caption: String,
+    /// What else is to be said of them.
+    pub(super) detail: String,
     /// The same for who cannot see them: the shape in a sentence.
     pub(super) description: String,
     /// The colour.
@@ -80,6 +82,7 @@ impl Chart<'_> {
                 markup.raw(name).raw("-").number(number).raw("-").number(index).raw(part);
             };
             markup.raw("<div class=\"panel\"><p class=\"caption\">").text(&panel.caption);
+            markup.raw("<span>").text(&panel.detail).raw("</span>");
             markup.raw("</p>\n<svg role=\"img\" class=\"bars\" width=\"100%\" height=\"");
             markup.length(HEIGHT + ROOM).raw("\" aria-labelledby=\"");
             id(markup, "t");

@@ -61,7 +61,7 @@ pub(super) fn target_seconds(
     let quantiles = |of: Option<crate::detection::Distribution<f64>>| {
         of.map_or(String::new(), |it| {
             format!(
-                "; half take up to {}, 99 of 100 up to {}, the longest {}",
+                " half take up to {}, 99 of 100 up to {}, the longest {}",
                 seconds(it.p50),
                 seconds(it.p99),
                 seconds(it.max)
@@ -73,7 +73,8 @@ pub(super) fn target_seconds(
         let most = values.iter().zip(&columns).max_by_key(|(value, _)| **value);
         let most = most.map_or("", |(_, range)| range.as_str());
         Panel {
-            caption: format!("{what}: {}{quantiles}", count(all)),
+            caption: format!("{what}: {}", count(all)),
+            detail: quantiles,
             description: format!("{} {what}, most of them {most}.", count(all)),
             tone,
             top: values.iter().max().copied().unwrap_or(1).max(1),

@@ -178,7 +178,7 @@ fn a_quiet_run_says_so() {
     let page = page("/cart", "0 of 100 requests failed (0 %).", 0);
     for said in [
         "<title>No incident: 0 of 100 requests failed (0 %).</title>",
-        "<h1>No incident: 0 of 100 requests failed (0 %).</h1>",
+        "<h2>No incident: 0 of 100 requests failed (0 %).</h2>",
         "<p>More.</p>\n<ul><li>1 x 0 of 100",
         "What was read",
     ] {
@@ -189,7 +189,7 @@ fn a_quiet_run_says_so() {
 #[test]
 fn several_incidents_have_a_list_on_top() {
     let page = page("shop-web", "Words.", 3);
-    assert!(page.contains("<h1>3 incidents</h1>"));
+    assert!(page.contains("<h2>3 incidents</h2>"));
     for number in 1..=3 {
         let link = page.find(&format!("href=\"#incident-{number}\"")).unwrap();
         let incident = page.find(&format!("<article id=\"incident-{number}\"")).unwrap();

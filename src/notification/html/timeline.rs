@@ -133,6 +133,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
     let requests = shown(&|column| column.requests);
     let mut panels = vec![Panel {
         caption: plural(requests.iter().sum(), "request"),
+        detail: String::new(),
         description: shape(&requests, "requests"),
         tone: Tone::Plain,
         top: requests.iter().max().copied().unwrap_or(1).max(1),
@@ -142,6 +143,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
     for (caption, tone, values) in &rows {
         panels.push(Panel {
             caption: caption.clone(),
+            detail: String::new(),
             description: shape(values, what),
             tone: *tone,
             values: values.clone(),

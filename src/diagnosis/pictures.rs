@@ -185,11 +185,12 @@ mod tests {
             minute(start + 2 * MINUTE_MICROS, 60, 0),
         ];
         let pictures = Pictures::of(&sample.evidence, &sample.facts);
-        let told: Vec<(u64, Vec<(&str, u64)>, u64)> = pictures
+        let told: Vec<_> = pictures
             .minutes
             .iter()
             .map(|it| {
-                let by_cause = it.by_cause.iter().map(|(id, count)| (*id, *count)).collect();
+                let by_cause: Vec<_> =
+                    it.by_cause.iter().map(|(id, count)| (*id, *count)).collect();
                 (it.requests, by_cause, it.before)
             })
             .collect();

@@ -22,6 +22,18 @@ pub(super) fn idle_gaps(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, marku
         return;
     }
     markup.raw("<section><h3>Idle time before closed requests</h3>\n<p class=\"note\">");
+    if gaps.closed.len() < MIN_GAPS {
+        let closed = match all {
+            1 => "1 request was closed at once".to_owned(),
+            many => format!("{} requests were closed at once", count(many)),
+        };
+        let known = count(gaps.closed_requests);
+        markup.text(&format!(
+            "{closed}; how long the connection was idle before is known of {known}: "
+        ));
+        markup.raw("too few for a picture.</p></section>\n");
+        return;
+    }
     markup.text(match gaps.is_latest {
         true => "How long ago the same target had last answered through the same load-balancer node \
                  when a request was sent that it closed at once; below, the same for successful \
@@ -57,11 +69,6 @@ pub(super) fn idle_gaps(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, marku
         markup.text(&format!(" {unknown} had no known answer before, and are not in the picture."));
     }
     markup.raw("</p>\n");
-    if gaps.closed.len() < MIN_GAPS {
-        let few = plural(gaps.closed.len() as u64, "gap");
-        markup.raw("<p>").text(&format!("{few} make no picture.")).raw("</p></section>\n");
-        return;
-    }
     draw(number, diagnosis, gaps, markup);
     markup.raw("</section>\n");
 }

@@ -110,7 +110,7 @@ impl Chart<'_> {
             if taken <= from {
                 line("tick", *at, 0.0, 5.0, markup);
                 label_at(*at, 18.0, "label", (anchor, 0.0), label, markup);
-                taken = from + width + LETTER;
+                taken = from + width + LETTER / 2.0;
             }
         }
         markup.raw("</svg>\n<p class=\"axis-name\">").text(self.axis).raw("</p>\n");

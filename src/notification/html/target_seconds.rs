@@ -5,7 +5,7 @@ use super::{
     panels::{Chart, Panel, Tone, numbers},
 };
 use crate::{
-    detection::Bucket,
+    detection::{Bucket, Distribution},
     diagnosis::{Diagnosis, Pictures},
     numbers::{count, plural, seconds},
 };
@@ -15,6 +15,9 @@ const PER_DOUBLING: f64 = 2.0;
 
 /// Seconds: below, a column is a doubling.
 const FINE_FROM: f64 = 0.004;
+
+/// Of fewer rows the longest time says as much as quantiles.
+const MIN_ROWS: u64 = 10;
 
 /// Draws the distribution; a sentence when no time was recorded.
 pub(super) fn target_seconds(
@@ -58,14 +61,16 @@ pub(super) fn target_seconds(
         })
         .collect();
     let figures = &diagnosis.facts.target_seconds;
-    let quantiles = |of: Option<crate::detection::Distribution<f64>>| {
-        of.map_or(String::new(), |it| {
-            format!(
-                " half take up to {}, 99 of 100 up to {}, the longest {}",
+    let quantiles = |of: Option<Distribution<f64>>, rows: &[u64]| {
+        let few = rows.iter().sum::<u64>() < MIN_ROWS;
+        of.map_or(String::new(), |it| match few {
+            true => format!(", the longest {}", seconds(it.max)),
+            false => format!(
+                ", half take up to {}, 99 of 100 up to {}, the longest {}",
                 seconds(it.p50),
                 seconds(it.p99),
                 seconds(it.max)
-            )
+            ),
         })
     };
     let panel = |what: &str, tone, values: Vec<u64>, quantiles: String| {
@@ -84,11 +89,11 @@ pub(super) fn target_seconds(
     };
     let mut panels = Vec::new();
     if answered.iter().any(|it| 0 < *it) {
-        let quantiles = quantiles(figures.successes);
+        let quantiles = quantiles(figures.successes, &answered);
         panels.push(panel("Answered requests", Tone::Plain, answered.clone(), quantiles));
     }
     if failed.iter().any(|it| 0 < *it) {
-        let quantiles = quantiles(figures.failures);
+        let quantiles = quantiles(figures.failures, &failed);
         panels.push(panel("Failed requests", Tone::Bad, failed.clone(), quantiles));
     }
     let place = |edge: f64| {

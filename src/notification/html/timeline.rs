@@ -83,7 +83,8 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
         let form = if 24 * 60 < *length { "%d %b %H:%M" } else { "%H:%M" };
         time.strftime(form).to_string()
     };
-    let every = if *step == 1 { "by minute".to_owned() } else { format!("by {step} minutes") };
+    let every =
+        if *step == 1 { "by minute".to_owned() } else { format!("in steps of {step} minutes") };
     let shown = |of: &dyn Fn(&Column) -> u64| columns.iter().map(of).collect::<Vec<u64>>();
     let shape = |values: &[u64], what: &str| {
         let sum: u64 = values.iter().sum();
@@ -171,9 +172,7 @@ fn draw(number: usize, diagnosis: &Diagnosis, line: &Line, markup: &mut Markup) 
             })
             .collect(),
         panels,
-        ticks: ticks(*begin, *length)
-            .map(|minute| (fraction(minute), clock(&at(minute))))
-            .collect(),
+        ticks: ticks(*begin, *length).map(|minute| (fraction(minute), tick(minute))).collect(),
         axis: "Time, UTC",
         marks,
     }
@@ -207,11 +206,17 @@ fn step(minutes: i64) -> i64 {
     STEPS.into_iter().find(fits).unwrap_or(days)
 }
 
-/// Round times, at most seven of them.
+/// The time of day; at midnight the day.
+fn tick(minute: i64) -> String {
+    let form = if minute.rem_euclid(24 * 60) == 0 { "%d %b" } else { "%H:%M" };
+    at(minute).strftime(form).to_string()
+}
+
+/// Round times, at most six of them.
 fn ticks(begin: i64, length: i64) -> impl Iterator<Item = i64> {
     const ROUND: [i64; 11] = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720];
-    let apart = ROUND.into_iter().find(|it| length / it <= 6);
-    let apart = apart.unwrap_or((length / 6 / 1440 + 1) * 1440);
+    let apart = ROUND.into_iter().find(|it| length <= 5 * it);
+    let apart = apart.unwrap_or((length / 5 / 1440 + 1) * 1440);
     let first = (begin + apart - 1).div_euclid(apart) * apart;
     (0..).map(move |index| first + index * apart).take_while(move |it| *it <= begin + length)
 }
@@ -225,12 +230,13 @@ mod tests {
         for (minutes, expected) in [(1, 1), (90, 1), (91, 2), (450, 5), (1500, 30), (10_080, 120)] {
             assert_eq!(step(minutes), expected, "{minutes}");
         }
+        assert_eq!([0, 90, 1440 * 20_000].map(tick), ["01 Jan", "01:30", "04 Oct"]);
         // Two months in days.
         assert_eq!(step(61 * 1440), 1440);
-        assert_eq!(ticks(125, 85).collect::<Vec<_>>(), [135, 150, 165, 180, 195, 210]);
+        assert_eq!(ticks(125, 85).collect::<Vec<_>>(), [150, 180, 210]);
         for length in [1, 5, 84, 85, 600, 1500, 10_080, 100_000] {
             let number = ticks(7, length).count();
-            assert!((1..=8).contains(&number), "{length}: {number}");
+            assert!((1..=6).contains(&number), "{length}: {number}");
         }
     }
 }

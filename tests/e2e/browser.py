@@ -33,7 +33,9 @@ SECONDS = 60
 
 def chromium() -> str:
     """The browser, or what to install."""
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    named = os.environ.get("CHROMIUM")
+    names = [named] if named else ["chromium", "google-chrome"]
+    found = next((path for path in map(shutil.which, names) if path), None)
     if not found:
         raise NotReady(
             "Chromium is not installed. Run `.ci/browser` as root (or `apt-get install chromium`), "

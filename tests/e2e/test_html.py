@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from browser import Browser
-from processes import ROOT, program
+from browser import Browser, chromium
+from processes import ROOT, NotReady, program
 
 SCENARIOS = ROOT / "tests" / "scenarios"
 WIDTHS = (360, 1440)
@@ -279,3 +279,22 @@ def test_words_can_be_read_in_light_and_dark(browser: Browser, tmp_path: Path) -
     for dark in (False, True):
         browser.open(page.as_uri(), width=1440, dark=dark)
         assert browser.evaluate(contrast) == []
+
+
+@pytest.mark.parametrize("named", ["", "/no/such/chromium"])
+def test_a_missing_browser_is_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """Not a test that is passed over."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CHROMIUM", named)
+    with pytest.raises(NotReady, match="apt-get install chromium"):
+        chromium()
+    done = subprocess.run(
+        ["/bin/bash", ROOT / ".ci" / "browser"],
+        env={"PATH": "/nowhere", "CHROMIUM": named},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "CHROMIUM" in done.stderr

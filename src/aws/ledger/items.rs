@@ -49,7 +49,7 @@ fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-fn number(number: impl ToString) -> AttributeValue {
+fn number(number: &impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
@@ -121,7 +121,7 @@ pub(super) fn observation_expires(window: i64, max_age: i64) -> i64 {
 }
 
 fn expires(micros: i64) -> AttributeValue {
-    number(micros.div_euclid(1_000_000))
+    number(&micros.div_euclid(1_000_000))
 }
 
 /// The counts, with what helps a person who looks at the table. `None` when they are too long for an item,
@@ -141,8 +141,8 @@ pub(super) fn observation_item(it: &Observation, max_age: i64) -> Option<Item> {
         (PACKED.to_owned(), AttributeValue::B(packed.into())),
         ("object".to_owned(), text(it.object.name())),
         ("window".to_owned(), text(crate::diagnosis::timestamp(start_of(it.window)).to_string())),
-        ("requests".to_owned(), number(sum(|counts| counts.requests))),
-        ("failures".to_owned(), number(sum(|counts| counts.failures))),
+        ("requests".to_owned(), number(&sum(|counts| counts.requests))),
+        ("failures".to_owned(), number(&sum(|counts| counts.failures))),
     ]);
     mark_damaged(&mut item, it);
     Some(item)
@@ -176,7 +176,7 @@ pub(super) fn record_item(
         (PK.to_owned(), text(records_pk(&record.load_balancer))),
         (SK.to_owned(), text(record_sk(record.target_group.as_deref()))),
         (EXPIRES.to_owned(), expires(record.needed_until(now, max_age))),
-        (VERSION.to_owned(), number(record.version)),
+        (VERSION.to_owned(), number(&record.version)),
         (RECORD.to_owned(), text(serde_json::to_string(record)?)),
     ]))
 }

@@ -1,6 +1,6 @@
 //! The ledger in a table: what comes back, what it costs, and what becomes of each trouble.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -71,11 +71,11 @@ async fn keeps_what_was_observed(ledger: &impl Ledger) {
         [&a, &b, &c].into_iter().map(|it| it.observation.clone()).collect();
     assert_eq!(all().await, expected, "by window, of one load balancer");
     // The same again, in part, and what lies outside of a range.
-    ledger.keep(&[b.clone()]).await.unwrap();
+    ledger.keep(std::slice::from_ref(&b)).await.unwrap();
     assert_eq!(all().await, expected, "nothing is added twice");
     let range = WINDOW + 1..=WINDOW + 1;
     assert_eq!(ledger.observations(SHOP, range).await.unwrap(), expected[1..2]);
-    let range = i64::MAX - 75..=WINDOW;
+    let range = RangeInclusive::new(i64::MAX - 75, WINDOW);
     assert_eq!(ledger.observations(SHOP, range).await.unwrap(), []);
     let gone = kept(SHOP, WINDOW, "gone", 1).observation;
     let details = ledger.details(&[&b.observation, &gone, &a.observation]).await.unwrap();
@@ -86,10 +86,10 @@ async fn keeps_what_was_observed(ledger: &impl Ledger) {
     assert_eq!(all().await, expected);
     assert_eq!(ledger.details(&[&a.observation]).await.unwrap(), [Some(a.details.clone())]);
     let part = damaged(kept(SHOP, WINDOW + 3, "d", 1));
-    ledger.keep(&[part.clone()]).await.unwrap();
+    ledger.keep(std::slice::from_ref(&part)).await.unwrap();
     assert_eq!(all().await.last(), Some(&part.observation));
     let more = damaged(kept(SHOP, WINDOW + 3, "d", 2));
-    ledger.keep(&[more.clone()]).await.unwrap();
+    ledger.keep(std::slice::from_ref(&more)).await.unwrap();
     assert_eq!(all().await.last(), Some(&more.observation));
     let whole = kept(SHOP, WINDOW + 3, "d", 4);
     // Two versions of an object in one event.
@@ -278,7 +278,8 @@ fn details_that_come_a_moment_later_are_waited_for() {
 #[test]
 fn an_item_that_lies_is_not_there_and_does_no_harm() {
     let bytes = |text: &str| json!({"B": text});
-    let lies: [(&str, fn(&mut Value, Value)); 6] = [
+    type Lie = (&'static str, fn(&mut Value, Value));
+    let lies: [Lie; 6] = [
         ("", |item, it| item["packed"] = it),
         ("AQ==", |item, it| item["packed"] = it),
         ("Av////////////////////8B", |item, it| item["packed"] = it),

@@ -29,7 +29,7 @@ impl Detector {
                     .collect::<BTreeMap<_, _>>()
             };
             let real = tallies(|cell| cell.counts.failures, |cell| cell.counts.requests);
-            let mut ranges = spikes::find(&real, &self.thresholds);
+            let mut ranges = spikes::find(&real, &self.thresholds, None);
             let leaks = trickles::find(&real, &ranges, &self.thresholds);
             for &range in &leaks {
                 let trickle = Kind::Trickle;
@@ -40,7 +40,7 @@ impl Detector {
                     |cell| cell.counts.intentional_502,
                     |cell| cell.counts.requests + cell.counts.intentional_502,
                 );
-                ranges = spikes::find(&intentional, &self.thresholds);
+                ranges = spikes::find(&intentional, &self.thresholds, None);
             }
             for range in ranges {
                 incidents.push(collect::evidence(self, group, &identity, range, Kind::Spike, &[]));

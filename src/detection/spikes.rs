@@ -18,21 +18,35 @@ pub struct Tally {
 /// The first and the last window of an incident, both included.
 pub type WindowRange = (i64, i64);
 
-/// Finds the incidents in the windows of one target group (key: window number).
-pub fn find(windows: &BTreeMap<i64, Tally>, thresholds: &Thresholds) -> Vec<WindowRange> {
+/// An incident that is known from before, with what was usual before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ongoing {
+    /// Its windows.
+    pub range: WindowRange,
+    /// See [`usual_rate`].
+    pub usual_rate: Option<f64>,
+}
+
+/// Finds the incidents in the windows of one target group (key: window number). `ongoing` is one whose
+/// first windows need not be among them.
+pub fn find(
+    windows: &BTreeMap<i64, Tally>,
+    thresholds: &Thresholds,
+    ongoing: Option<Ongoing>,
+) -> Vec<WindowRange> {
     let mut spikes: Vec<WindowRange> = Vec::new();
     for (&window, tally) in windows {
         if tally.failures == 0 {
             continue;
         }
-        let found =
-            if reaches_rate(*tally, thresholds) || surges(windows, window, *tally, thresholds) {
-                Some((window, window))
-            } else if tally.failures < thresholds.min_errors {
-                joined(windows, window, thresholds)
-            } else {
-                None
-            };
+        let surge = || surges(*tally, usual_before(windows, window, &spikes, ongoing), thresholds);
+        let found = if reaches_rate(*tally, thresholds) || surge() {
+            Some((window, window))
+        } else if tally.failures < thresholds.min_errors {
+            joined(windows, window, thresholds)
+        } else {
+            None
+        };
         let Some((first, last)) = found else { continue };
         match spikes.last_mut() {
             Some(previous) if first <= previous.1.saturating_add(QUIET_WINDOWS) => {
@@ -45,28 +59,46 @@ pub fn find(windows: &BTreeMap<i64, Tally>, thresholds: &Thresholds) -> Vec<Wind
     spikes
 }
 
+/// The rate of failures in the hour before a window, 0 to 1; `None` when there were no requests: a rate
+/// cannot be compared with nothing.
+pub fn usual_rate(windows: &BTreeMap<i64, Tally>, first: i64) -> Option<f64> {
+    let before = sum(windows, first.saturating_sub(WINDOWS_PER_HOUR), first.saturating_sub(1));
+    // One failure more than were seen: an hour without a failure is not a rate of zero.
+    (0 < before.requests).then(|| (before.failures + 1) as f64 / before.requests as f64)
+}
+
+/// What was usual before the incident that a window would belong to: an incident that goes on must not
+/// become the measure of itself, or it would end after two windows however many fail.
+fn usual_before(
+    windows: &BTreeMap<i64, Tally>,
+    window: i64,
+    spikes: &[WindowRange],
+    ongoing: Option<Ongoing>,
+) -> Option<f64> {
+    let joins = |range: &WindowRange| {
+        range.0 <= window.saturating_add(QUIET_WINDOWS)
+            && window <= range.1.saturating_add(QUIET_WINDOWS)
+    };
+    let last = spikes.last().filter(|range| joins(range));
+    if let Some(it) = ongoing
+        && (joins(&it.range)
+            || last.is_some_and(|last| last.0 <= it.range.1.saturating_add(QUIET_WINDOWS)))
+    {
+        return it.usual_rate;
+    }
+    usual_rate(windows, last.map_or(window, |(first, _)| *first))
+}
+
 fn reaches_rate(tally: Tally, thresholds: &Thresholds) -> bool {
     thresholds.min_errors <= tally.failures
         && thresholds.rate_percent * tally.requests as f64 <= 100.0 * tally.failures as f64
 }
 
-fn surges(
-    windows: &BTreeMap<i64, Tally>,
-    window: i64,
-    tally: Tally,
-    thresholds: &Thresholds,
-) -> bool {
-    if tally.failures < SURGE_MIN_FAILURES {
-        return false;
-    }
-    let before = sum(windows, window.saturating_sub(WINDOWS_PER_HOUR), window - 1);
-    if before.requests == 0 {
-        // Nothing is known of the time before: a rate cannot be compared with nothing.
-        return false;
-    }
-    // One failure more than were seen: an hour without a failure is not a rate of zero.
-    let usual = (before.failures + 1) as f64 / before.requests as f64;
-    thresholds.surge_factor * usual <= tally.failures as f64 / tally.requests as f64
+fn surges(tally: Tally, usual: Option<f64>, thresholds: &Thresholds) -> bool {
+    SURGE_MIN_FAILURES <= tally.failures
+        && usual.is_some_and(|usual| {
+            thresholds.surge_factor * usual <= tally.failures as f64 / tally.requests as f64
+        })
 }
 
 /// The smallest run of neighbours around `window` that reaches the rate, cut to windows with failures.
@@ -110,7 +142,7 @@ mod tests {
             .iter()
             .map(|&(window, requests, failures)| (window, Tally { requests, failures }))
             .collect();
-        assert_eq!(find(&windows, &Thresholds::default()), expected, "{windows:?}");
+        assert_eq!(find(&windows, &Thresholds::default(), None), expected, "{windows:?}");
     }
 
     #[test]
@@ -138,6 +170,28 @@ mod tests {
         check(&[(0, 100_000, 10), (1, 10_000, 49)], &[]);
         check(&[(1, 10_000, 50)], &[]);
         check(&[(0, 100_000, 10), (13, 10_000, 50)], &[]);
+    }
+
+    #[test]
+    fn a_surge_that_goes_on_is_not_the_measure_of_itself() {
+        let hours = |failing: std::ops::Range<i64>| -> BTreeMap<i64, Tally> {
+            let failures = |window: &i64| if failing.contains(window) { 60 } else { 0 };
+            (0..60)
+                .map(|window| (window, Tally { requests: 8000, failures: failures(&window) }))
+                .collect()
+        };
+        let found = |windows: &BTreeMap<i64, Tally>, ongoing| {
+            find(windows, &Thresholds::default(), ongoing)
+        };
+        assert_eq!(found(&hours(12..18), None), [(12, 17)]);
+        assert_eq!(found(&hours(12..60), None), [(12, 59)], "longer than the hour before");
+        // Nothing is known of the time before: these may be the usual failures.
+        assert_eq!(found(&hours(0..60), None), []);
+        // Of an incident that is known only its end is among the windows.
+        let known = |usual_rate| Some(Ongoing { range: (-40, 1), usual_rate });
+        assert_eq!(found(&hours(0..30), known(Some(0.0001))), [(0, 29)]);
+        assert_eq!(found(&hours(0..30), known(Some(0.001))), [], "not ten times");
+        assert_eq!(found(&hours(0..30), known(None)), []);
     }
 
     #[test]

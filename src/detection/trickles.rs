@@ -129,7 +129,7 @@ mod tests {
 
     fn find_in(windows: &BTreeMap<i64, Tally>) -> Vec<WindowRange> {
         let thresholds = Thresholds::default();
-        find(windows, &super::super::spikes::find(windows, &thresholds), &thresholds)
+        find(windows, &super::super::spikes::find(windows, &thresholds, None), &thresholds)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{GroupWindows, Open, Record, Seen, Told, end_of, is_complete, start_o
 use crate::{
     detection::{
         Kind, Thresholds,
-        spikes::{self, Tally, WindowRange},
+        spikes::{self, Ongoing, Tally, WindowRange},
         thresholds::{MAX_JOINED_NEIGHBOURS, QUIET_WINDOWS, WINDOWS_PER_HOUR},
     },
     diagnosis::{Confidence, incident_id},
@@ -94,6 +94,7 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            usual_rate: spikes::usual_rate(&tallies, first),
         });
     }
     if let Some(open) = &mut record.open {
@@ -151,7 +152,11 @@ fn new_spikes(
 ) -> Vec<WindowRange> {
     let mut tallies = tallies.clone();
     tallies.retain(|window, _| !record.is_over(*window));
-    let mut spikes = spikes::find(&tallies, &settings.thresholds);
+    let ongoing = record
+        .open
+        .as_ref()
+        .map(|open| Ongoing { range: (open.first, open.last), usual_rate: open.usual_rate });
+    let mut spikes = spikes::find(&tallies, &settings.thresholds, ongoing);
     spikes.retain(|(_, last)| oldest <= *last);
     spikes
 }
@@ -190,7 +195,8 @@ fn beside_usual(now: i64, windows: &GroupWindows) -> BTreeMap<i64, Tally> {
 }
 
 /// How many requests the windows of an incident are believed to have, where objects of other nodes are
-/// still to come; `None` where that is no more than were seen, or the windows are not all known.
+/// still to come; `None` where that is less than twice as many as were seen (a rate that is off by less
+/// misleads nobody), or the windows are not all known.
 pub fn usual_requests(now: i64, windows: &GroupWindows, open: &Open) -> Option<u64> {
     windows.first_key_value().filter(|(first, _)| **first <= open.first)?;
     let of_incident = || windows.range(open.first..=open.last);
@@ -198,7 +204,7 @@ pub fn usual_requests(now: i64, windows: &GroupWindows, open: &Open) -> Option<u
     let believed = beside_usual(now, windows);
     let believed: u64 =
         believed.range(open.first..=open.last).map(|(_, tally)| tally.requests).sum();
-    (seen < believed).then_some(believed)
+    (seen.saturating_mul(2) <= believed).then_some(believed)
 }
 
 /// Complete windows with traffic after `last` and before `end`.

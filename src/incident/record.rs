@@ -60,6 +60,10 @@ pub struct Open {
     /// Failures that were counted under the causes of a diagnosis.
     #[serde(default)]
     pub attributed: u64,
+    /// The rate of failures in the hour before it, 0 to 1: what its windows are compared with, however
+    /// long it lasts.
+    #[serde(default)]
+    pub usual_rate: Option<f64>,
 }
 
 /// A message that went out.
@@ -161,6 +165,7 @@ mod tests {
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            usual_rate: None,
         }
     }
 

@@ -34,7 +34,7 @@ pub fn find(day: &GroupWindows, settings: &Settings) -> Option<(WindowRange, Vec
         .iter()
         .map(|(window, it)| (*window, Tally { requests: it.requests, failures: it.failures }))
         .collect();
-    let spikes = spikes::find(&tallies, &settings.thresholds);
+    let spikes = spikes::find(&tallies, &settings.thresholds, None);
     let trickle = trickles::find(&tallies, &spikes, &settings.thresholds).pop()?;
     Some((trickle, spikes))
 }
@@ -76,6 +76,7 @@ mod tests {
             reviewed: 0,
             signatures: Vec::new(),
             attributed: 0,
+            usual_rate: None,
         };
         let open = Record { open: Some(spike), ..record(None, None) };
         assert!(!is_due(NOW, &open), "not while a spike is open");

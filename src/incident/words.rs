@@ -115,6 +115,7 @@ mod tests {
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            usual_rate: None,
         }
     }
 

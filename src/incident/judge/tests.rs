@@ -44,6 +44,7 @@ fn told(range: (i64, i64), minute: i64, rate: f64) -> Record {
         reviewed: i64::MAX,
         signatures: vec![Signature::NotConnected as usize],
         attributed: 0,
+        usual_rate: None,
     };
     Record { open: Some(open), ..nobody_told() }
 }
@@ -349,4 +350,41 @@ fn the_usual_number_of_requests_is_told_while_objects_are_missing() {
     // Nothing is known of the beginning of a long incident.
     let long = Open { first: W - 100, ..open };
     assert_eq!(usual_requests(at(19), &windows(&seen), &long), None);
+}
+
+#[test]
+fn a_surge_of_hours_is_one_incident_to_its_end() {
+    // 60 of 8,000 in each window: below one percent, and ten times what was usual for the first hours.
+    let seen = |now: i64| -> Vec<(i64, u64, u64)> {
+        (0..now)
+            .map(|window| (window, 8000, if (12..48).contains(&window) { 60 } else { 0 }))
+            .collect()
+    };
+    let mut record = nobody_told();
+    let mut said = Vec::new();
+    for window in 13..60 {
+        let now = 5 * window + 1;
+        let known: Vec<_> = (seen(window).into_iter())
+            .filter(|it| first_needed(Some(&record), None) <= W + it.0 || record.open.is_none())
+            .collect();
+        let judgement = judged(now, &known, &record);
+        record = judgement.record;
+        if let Some(speak) = judgement.speak {
+            said.push(speak);
+            record.reviewed(at(now), &windows(&known), &settings());
+            if speak != Speak::Review {
+                record.told(at(now), &windows(&known), &settings(), 0.0075, "connect-refused");
+            }
+            if speak == Speak::Resolved {
+                assert_eq!(range(&record), Some((12, 47)));
+                record.close(at(now), settings().max_age);
+            }
+        }
+    }
+    said.retain(|it| *it != Speak::Review);
+    assert_eq!(
+        said,
+        [Speak::Opened, Speak::Ongoing, Speak::Ongoing, Speak::Ongoing, Speak::Resolved],
+        "three hours"
+    );
 }

@@ -202,5 +202,5 @@ pub(crate) fn incidents(windows: &BTreeMap<i64, Tally>) -> Vec<(WindowRange, Tal
         }
         (range, sum)
     };
-    spikes::find(windows, &Thresholds::default()).into_iter().map(counted).collect()
+    spikes::find(windows, &Thresholds::default(), None).into_iter().map(counted).collect()
 }

@@ -32,11 +32,11 @@ demo: ## Diagnose the bundled incident (DEMO=events/... for another)
 
 .PHONY: build
 build: ## Build the command line: target/release/alb502
-	$(CARGO) build --release --no-default-features --features cli,aws --bin alb502
+	$(CARGO) build --release --no-default-features --features cli,aws,probe --bin alb502
 
 .PHONY: build-local
-build-local: ## The same without AWS (no --live): a minute instead of many
-	$(CARGO) build --release $(CLI) --bin alb502
+build-local: ## The same without AWS (no --live): two minutes instead of many
+	$(CARGO) build --release --no-default-features --features cli,probe --bin alb502
 
 .PHONY: core
 core: ## Test the pure core alone: the fast loop
@@ -46,7 +46,7 @@ core: ## Test the pure core alone: the fast loop
 # lies below them. Cargo.toml keeps these sets the same with and without tests, and every command here
 # that needs the SDKs builds with the default features: they are compiled once.
 .PHONY: test
-test: .venv/.tools ## Run every test
+test: .venv/.tools .cache/servers/.ready ## Run every test
 	$(CARGO) test --no-default-features --lib
 	$(CARGO) test --all-targets
 	$(CARGO) test --doc
@@ -128,3 +128,9 @@ tools: .venv/.tools ## Install the tools of .ci into .venv
 	python3 -m venv .venv/ministack
 	.venv/ministack/bin/pip install --quiet --disable-pip-version-check --requirement .ci/ministack.txt
 	@touch $@
+
+.PHONY: servers
+servers: .cache/servers/.ready ## Fetch nginx and Apache for the tests of the probe into .cache
+
+.cache/servers/.ready: .ci/servers
+	.ci/servers

@@ -18,7 +18,8 @@
 //!
 //! Around them stand the shells: `handler` runs one invocation over the traits in [`ports`],
 //! [`local`] implements these with folders and the screen, `aws` with S3, ELBv2, EC2 and SNS;
-//! `command_line` is the `alb502` command, `lambda` the function.
+//! `command_line` is the `alb502` command, `lambda` the function. `probe` talks to a target as the load
+//! balancer does; what it reports is judged in `diagnosis` with the rest.
 
 pub mod access_log;
 pub mod detection;
@@ -46,3 +47,5 @@ mod log;
 
 #[cfg(feature = "cli")]
 pub mod command_line;
+#[cfg(feature = "probe")]
+pub mod probe;

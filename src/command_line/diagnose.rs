@@ -10,7 +10,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, progress::Progress};
+use super::{
+    COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, probe_reports,
+    progress::Progress,
+};
 use crate::{
     access_log::{ObjectKey, Reader},
     detection::{Counts, Detector, Evidence, Thresholds},
@@ -33,6 +36,7 @@ use crate::{
                         alb502 diagnose access.log.gz\n  \
                         alb502 diagnose access.log.gz --live\n  \
                         alb502 diagnose ./AWSLogs --snapshot ./config --format json\n  \
+                        alb502 diagnose ./AWSLogs --probe probe.json\n  \
                         alb502 diagnose ./AWSLogs --live --format html --output report.html")]
 pub(super) struct Arguments {
     /// Access-log files, plain or gzip, or folders that hold them
@@ -44,6 +48,9 @@ pub(super) struct Arguments {
     /// Ask AWS for the configuration as it is now, with the credentials of the AWS CLI
     #[arg(long, conflicts_with = "snapshot")]
     live: bool,
+    /// A report of `alb502 probe --format json` as evidence (repeat it for several targets)
+    #[arg(long, value_name = "FILE")]
+    probe: Vec<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -94,12 +101,13 @@ pub(super) fn run(
     for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
         complain(&format!("warning: {warning}"));
     }
+    let probes = probe_reports::read(&arguments.probe)?;
     let mut detector = Detector::new(config.thresholds);
     let mut reading = Reading::default();
     let could_read_all = read(&arguments.paths, &mut detector, &mut reading)?;
 
     let incidents = detector.incidents();
-    let facts: Vec<Facts> = if arguments.live {
+    let mut facts: Vec<Facts> = if arguments.live {
         live::facts(&incidents)?
     } else {
         let of_snapshot = |evidence: &Evidence| match &snapshot {
@@ -112,6 +120,10 @@ pub(super) fn run(
         };
         incidents.iter().map(of_snapshot).collect()
     };
+    for facts in &mut facts {
+        facts.probes.clone_from(&probes);
+    }
+    probe_reports::say_unmatched(&probes, &incidents);
     let told: Vec<(&Evidence, &Facts, Diagnosis)> = incidents
         .iter()
         .zip(&facts)

@@ -1,10 +1,12 @@
-//! The command line: diagnose, parse and invoke on local files; attach a bucket.
+//! The command line: diagnose, parse and invoke on local files; the probe of a target; attach a bucket.
 
 mod attach;
 mod diagnose;
 mod invoke;
 mod live;
 mod parse;
+mod probe;
+mod probe_reports;
 mod progress;
 
 use std::{
@@ -33,6 +35,7 @@ use crate::{
                   Examples:\n  \
                   alb502 diagnose ./logs --snapshot ./config\n  \
                   alb502 parse access.log.gz | head -1\n  \
+                  alb502 probe http://10.0.1.5:8080/health\n  \
                   alb502 invoke events/s3-keepalive-race.json --local events/local"
 )]
 struct CommandLine {
@@ -48,6 +51,8 @@ enum Command {
     Parse(parse::Arguments),
     /// Run the Lambda's handler on an event, with a folder in place of AWS
     Invoke(invoke::Arguments),
+    /// Ask a target as a load balancer does, and say what a load balancer would object to
+    Probe(probe::Arguments),
     /// Let a bucket tell about new access logs, and keep what else it does
     Attach(attach::Arguments),
 }
@@ -139,6 +144,9 @@ enum Stop {
     CouldNot(String),
     #[error("{0}")]
     WrongUse(String),
+    #[cfg(feature = "probe")]
+    #[error(transparent)]
+    Probe(#[from] crate::probe::ProbeError),
     #[error("cannot write {name}: {error}")]
     File { name: String, error: io::Error },
     #[error("cannot write the output: {0}")]
@@ -177,6 +185,7 @@ pub fn main() -> ExitCode {
         Command::Diagnose(arguments) => diagnose::run(&arguments, &environment),
         Command::Parse(arguments) => parse::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments, &environment),
+        Command::Probe(arguments) => probe::run(&arguments, &environment),
         Command::Attach(arguments) => attach::run(&arguments),
     };
     match done {

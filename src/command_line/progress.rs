@@ -56,3 +56,51 @@ impl Progress {
         }
     }
 }
+
+/// Says that connections are held idle, and for how long still.
+#[cfg(feature = "probe")]
+pub(super) struct Waiting {
+    begun: std::cell::Cell<Option<(Instant, usize, u64)>>,
+    shown: std::cell::Cell<bool>,
+    is_terminal: bool,
+}
+
+#[cfg(feature = "probe")]
+impl Waiting {
+    pub(super) fn new() -> Self {
+        Self {
+            begun: std::cell::Cell::new(None),
+            shown: std::cell::Cell::new(false),
+            is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// So many connections are held from now on, for at most so many seconds.
+    pub(super) fn begin(&self, connections: usize, seconds: u64) {
+        self.begun.set(Some((Instant::now(), connections, seconds)));
+    }
+
+    /// Moves the line at a terminal; elsewhere one line says what goes on.
+    pub(super) fn update(&self) {
+        let Some((begun, connections, seconds)) = self.begun.get() else { return };
+        if begun.elapsed() < PATIENCE || (!self.is_terminal && self.shown.get()) {
+            return;
+        }
+        let held = crate::numbers::plural(connections as u64, "connection");
+        let mut line = io::stderr().lock();
+        let _ = if self.is_terminal {
+            let waited = begun.elapsed().as_secs();
+            write!(line, "\r\x1b[Kholding {held} idle, {waited} of at most {} s", seconds + 1)
+        } else {
+            writeln!(line, "holding {held} idle for at most {} s", seconds + 1)
+        };
+        self.shown.set(true);
+    }
+
+    /// Takes the line away.
+    pub(super) fn done(&self) {
+        if self.shown.get() && self.is_terminal {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Metrics;
+use super::{metrics::Metrics, probes::Probe};
 
 /// A piece of configuration, or why it is not known.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +112,8 @@ pub struct Facts {
     /// GetManagedPrefixListEntries: prefix-list id to CIDR blocks. An id that is missing here could
     /// not be expanded.
     pub prefix_lists: BTreeMap<String, Vec<String>>,
+    /// What `alb502 probe` saw, of whatever targets: not from AWS, and no gap when there is none.
+    pub probes: Vec<Probe>,
     /// Gaps that belong to no single piece, such as "the load balancer is in another account".
     pub other_gaps: Vec<Gap>,
 }
@@ -146,6 +148,7 @@ impl Facts {
             network_acls: gap("network ACLs", reason),
             metrics: gap(Metrics::FACT, reason),
             prefix_lists: BTreeMap::new(),
+            probes: Vec::new(),
             other_gaps: Vec::new(),
         }
     }

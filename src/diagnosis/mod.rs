@@ -14,6 +14,7 @@ pub mod network;
 pub mod onset;
 pub mod patterns;
 pub mod pictures;
+pub mod probes;
 pub mod rows;
 #[cfg(test)]
 pub(crate) mod sample_case;

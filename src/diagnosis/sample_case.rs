@@ -388,6 +388,7 @@ fn facts() -> Facts {
         }])),
         metrics: SampleCase::missing(Metrics::FACT),
         prefix_lists: BTreeMap::new(),
+        probes: Vec::new(),
         other_gaps: Vec::new(),
     }
 }

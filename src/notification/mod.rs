@@ -8,7 +8,7 @@ pub mod text;
 
 mod course;
 mod fit;
-mod wrap;
+pub(crate) mod wrap;
 
 use std::collections::BTreeMap;
 

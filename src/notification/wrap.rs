@@ -4,11 +4,11 @@
 use crate::neutralize;
 
 /// The width of prose, in characters.
-pub(super) const WIDTH: usize = 78;
+pub(crate) const WIDTH: usize = 78;
 
 /// Breaks prose into lines: the first begins with `first`, the others with as many spaces. A word longer
 /// than a line stays whole.
-pub(super) fn wrap(first: &str, prose: &str, out: &mut String) {
+pub(crate) fn wrap(first: &str, prose: &str, out: &mut String) {
     let indent = first.chars().count();
     out.push_str(first);
     let mut column = indent;

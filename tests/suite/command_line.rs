@@ -72,6 +72,43 @@ fn a_file_and_its_folder_give_the_same_answer() {
     }
 }
 
+/// A report of `alb502 probe`, of the target in [`log`] or another.
+fn report(address: &str, findings: &str) -> String {
+    format!(
+        r#"{{"schema_version": "1", "time": "2026-11-20T12:03:10Z",
+            "target": {{"address": "{address}", "port": 8080, "method": "GET", "path": "/health"}},
+            "connect": {{"outcome": "connected"}}, "findings": [{findings}]}}"#
+    )
+}
+
+#[test]
+fn a_probe_is_evidence_and_the_message_says_so() {
+    let (folder, path) = folder_with(KEY, log(100));
+    let probe = folder.path().join("probe.json");
+    let diagnosed = |content: &str| {
+        fs::write(&probe, content).unwrap();
+        let output = alb502(&["diagnose", text(&path), "--probe", text(&probe)]);
+        let said = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        (output.status.code(), said, stderr(&output))
+    };
+    let refused = r#"{"cause": "connect-refused", "would_be": "502", "why": "Nothing listens."}"#;
+    let (code, said, _) = diagnosed(&report("10.0.0.1", refused));
+    assert_eq!(code, Some(0));
+    let words = "A probe at 12:03 UTC of 10.0.0.1:8080 (GET /health) shows it: Nothing listens.";
+    assert!(said.contains(words), "{said}");
+    let (_, said, _) = diagnosed(&report("10.0.0.1", ""));
+    assert!(said.contains("(GET /health) could connect, from where it ran."), "{said}");
+    let other = r#"{"cause": "tls-handshake", "would_be": "502", "why": "No TLS."}"#;
+    let (_, said, _) = diagnosed(&report("10.0.0.1", other));
+    assert!(said.contains("found something else, tls-handshake: No TLS."), "{said}");
+    let (_, said, warned) = diagnosed(&report("10.0.9.9", refused));
+    assert!(!said.contains("A probe"), "{said}");
+    assert!(warned.contains("10.0.9.9:8080 is no target of an incident"), "{warned}");
+    let (code, _, error) = diagnosed("{}");
+    assert_eq!(code, Some(2));
+    assert!(error.contains("no report of `alb502 probe --format json`"), "{error}");
+}
+
 #[test]
 fn json_is_for_machines_and_valid() {
     let (_folder, path) = folder_with(KEY, log(100));

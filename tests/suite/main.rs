@@ -30,6 +30,8 @@ mod merged;
 #[cfg(feature = "aws")]
 mod permissions;
 mod portions;
+#[cfg(feature = "probe")]
+mod probe;
 mod properties;
 mod scenarios;
 mod template;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Confidence, Fix, RankedCause, Statement};
+use super::{Case, Confidence, Fix, RankedCause, Statement, probes};
 use crate::detection::{FailureRow, Signature};
 
 mod blocked_port;
@@ -229,7 +229,8 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
             })
             .sum();
         let claimed = Claimed { id, rows, count: (weight.round() as u64).max(1), of: total.max(1) };
-        let explanation = (cause.explain)(case, &claimed);
+        let mut explanation = (cause.explain)(case, &claimed);
+        probes::weigh(case, id, &mut explanation);
         ranked.push((
             cause,
             RankedCause {
@@ -251,6 +252,7 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
             .then_with(|| a.id.cmp(&b.id))
     });
     roots_first(case, &mut ranked);
+    probes::tell_others(case, &mut ranked);
     ranked
 }
 

@@ -1,6 +1,6 @@
 //! Do the targets keep idle connections longer than the load balancer? Looks at the idle timeout, at
-//! the keep-alive timeout that the idle gaps in the log show, and at the target-group tag
-//! `alb502:keep-alive-seconds`. Measured beats declared.
+//! the keep-alive timeout that a probe measured, at the one that the idle gaps in the log show, and at the
+//! target-group tag `alb502:keep-alive-seconds`. Measured beats inferred, and both beat declared.
 //!
 //! A target that closes an idle connection first races with the next request on it; whoever loses gets a
 //! 502. An equal value is a race too.
@@ -51,7 +51,11 @@ fn run(case: &Case<'_>) -> Finding {
         .region(case.region());
     let measured = case.patterns.keep_alive.estimate();
     let declared = declared(case);
+    let probed = case.probed_keep_alive();
     let known = match (measured, declared) {
+        _ if let Some((seconds_idle, probe)) = &probed => {
+            Some(format!("{probe} measured a keep-alive timeout of {}", seconds(*seconds_idle)))
+        }
         (Some(_), _) => {
             let timers = case.patterns.keep_alive.timers.iter().map(|timer| timer.estimate);
             let each: Vec<String> =
@@ -110,7 +114,17 @@ fn run(case: &Case<'_>) -> Finding {
         ),
         _ => String::new(),
     };
+    let mut disagreement = disagreement;
+    if let (Some((probed, _)), Some(estimate)) = (&probed, measured)
+        && disagrees(estimate, *probed)
+    {
+        disagreement.push_str(&format!(
+            " The rows show about {}: it was changed since, or another target has another timeout.",
+            seconds(estimate.best)
+        ));
+    }
     let (low, best) = match (measured, declared) {
+        _ if let Some((probed, _)) = probed => (probed, probed),
         (Some(estimate), _) => (estimate.low, estimate.best),
         (None, Some(declared)) => (declared, declared),
         (None, None) => (0.0, 0.0),
@@ -331,6 +345,38 @@ mod tests {
         let mut sample = tagged("5");
         sample.patterns.keep_alive = measured(5.0, 6.0, 6.2).patterns.keep_alive;
         assert!(!run(&sample.case()).summary.contains("out of date"));
+    }
+
+    fn probed(seconds: f64) -> Vec<crate::diagnosis::probes::Probe> {
+        crate::diagnosis::probes::tests::probes("10.0.11.5", |report| {
+            report["keep_alive_seconds"] = seconds.into();
+        })
+    }
+
+    #[test]
+    fn a_probe_beats_the_rows_and_the_disagreement_is_said() {
+        let mut sample = measured(4.8, 5.0, 5.3);
+        sample.facts.probes = probed(75.0);
+        let finding = run(&sample.case());
+        assert_eq!(finding.outcome, Outcome::Pass);
+        assert!(
+            finding.summary.contains("a probe at 12:03 UTC of 10.0.11.5:8080"),
+            "{}",
+            finding.summary
+        );
+        assert!(finding.summary.contains("The rows show about 5 s: it was changed since"));
+        sample.facts.probes = probed(5.2);
+        let finding = run(&sample.case());
+        assert_eq!(finding.outcome, Outcome::Fail);
+        assert!(finding.summary.contains("timeout of 5.2 s, below the idle timeout of 60 s"));
+        assert!(!finding.summary.contains("The rows show"));
+    }
+
+    #[test]
+    fn a_probe_alone_tells() {
+        let mut sample = SampleCase::failing(Signature::ClosedEarly, 8);
+        sample.facts.probes = probed(2.0);
+        assert_eq!(run(&sample.case()).outcome, Outcome::Fail);
     }
 
     #[test]

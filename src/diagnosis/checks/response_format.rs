@@ -30,14 +30,18 @@ fn run(case: &Case<'_>) -> Finding {
         );
     }
     let closed = case.closed();
-    if 0 < closed && case.evidence.counts.successes == 0 {
+    let (broken, valid) = case.probed_formats();
+    if 0 < closed && case.evidence.counts.successes == 0 && broken.is_empty() {
         return Finding::new(
             Outcome::Skipped,
             "no request succeeded, so no path can be told from another.".to_owned(),
         );
     }
     let failing = &case.patterns.failing_paths;
-    let finding = if !failing.is_empty() {
+    let finding = if !broken.is_empty() {
+        let outcome = if 0 < closed { Outcome::Fail } else { Outcome::Advice };
+        Finding::new(outcome, broken.join(" "))
+    } else if !failing.is_empty() {
         let paths: Vec<String> = failing.iter().map(|path| harmless(path)).collect();
         Finding::new(
             Outcome::Fail,
@@ -64,6 +68,10 @@ fn run(case: &Case<'_>) -> Finding {
             format!("No request to {name} was sent and then ended without a response."),
         );
     };
+    let mut finding = finding;
+    for said in valid {
+        finding.summary.push_str(&format!(" {said}"));
+    }
     match fetch(case) {
         Some(fetch) => finding.shown_by(fetch),
         None => finding,
@@ -122,6 +130,35 @@ mod tests {
         assert_eq!(finding.outcome, Outcome::Fail);
         assert!(finding.summary.starts_with("/cart/??U1??id of shop-web ends"));
         assert_eq!(finding.command.unwrap(), "curl -v --http1.1 'http://10.0.11.5:8080<PATH>'");
+    }
+
+    #[test]
+    fn a_probe_shows_what_the_log_does_not() {
+        let probed = |signature, violations: serde_json::Value| {
+            let mut sample = SampleCase::failing(signature, 9);
+            sample.facts.probes = crate::diagnosis::probes::tests::probes("10.0.11.5", |report| {
+                report["response"]["violations"] = violations;
+            });
+            run(&sample.case())
+        };
+        let broken = serde_json::json!([
+            {"cause": "closed-mid-request", "text": "It closed."},
+            {"cause": "malformed-response", "text": "A header line has no colon."}
+        ]);
+        let finding = probed(Signature::ClosedEarly, broken.clone());
+        assert_eq!(finding.outcome, Outcome::Fail);
+        assert_eq!(
+            finding.summary,
+            "A probe at 12:03 UTC of 10.0.11.5:8080 (GET /health) found: A header line has no colon."
+        );
+        assert_eq!(probed(Signature::NotConnected, broken).outcome, Outcome::Advice);
+        let finding = probed(Signature::ClosedEarly, serde_json::json!([]));
+        assert_eq!(finding.outcome, Outcome::Unknown);
+        assert!(
+            finding.summary.ends_with("(GET /health) got a valid response."),
+            "{}",
+            finding.summary
+        );
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Snapshot {
             network_acls: self.network_acls.fact(&NETWORK_ACLS),
             metrics: self.metrics(load_balancer_id, target_group_arn, target_group.known(), window),
             prefix_lists: self.prefix_lists.clone(),
+            probes: Vec::new(),
             other_gaps: self.staleness(window).into_iter().collect(),
             load_balancer,
             target_group,

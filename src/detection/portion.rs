@@ -102,7 +102,12 @@ impl Detector {
     }
 
     /// Adds the counts of one object and window.
-    pub fn absorb_counts(&mut self, load_balancer: &str, window: i64, groups: &[GroupCounts]) {
+    pub fn absorb_counts<'a>(
+        &mut self,
+        load_balancer: &str,
+        window: i64,
+        groups: impl IntoIterator<Item = &'a GroupCounts>,
+    ) {
         for group in groups {
             let Some(key) = self.group_key(load_balancer, group.target_group.as_deref()) else {
                 continue;

@@ -94,7 +94,8 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                 first_new = Some(first_new.map_or(it.window, |first: i64| first.min(it.window)));
             }
         }
-        let records = self.ledger.records(load_balancer).await?;
+        let mut records = self.ledger.records(load_balancer).await?;
+        records.iter_mut().for_each(|record| look_again(record, own));
         let active = records.iter().filter(|it| it.is_active()).map(|it| it.target_group.clone());
         let of_group = |group: &TargetGroup| records.iter().find(|it| it.target_group == *group);
         // Whoever holds the lease looks again when it is done, and sees what was kept before that.
@@ -113,16 +114,17 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             let record = of_group(&group)
                 .cloned()
                 .unwrap_or_else(|| Record::new(load_balancer, group.as_deref()));
-            let record = self.spikes(record, &observations, first_new, said).await?;
+            let record = self.spikes(record, &observations, own, first_new, said).await?;
             if failing.contains(&group)
                 && self.unmerged.is_none()
                 && self.trickle(record, said).await?
             {
                 // Others have left to this copy what they saw meanwhile.
-                let record = self.record(load_balancer, group.as_deref()).await?;
+                let mut record = self.record(load_balancer, group.as_deref()).await?;
+                look_again(&mut record, own);
                 let first = first_needed(Some(&record), first_new);
                 let observations = self.observations(load_balancer, first).await?;
-                self.spikes(record, &observations, first_new, said).await?;
+                self.spikes(record, &observations, own, first_new, said).await?;
             }
         }
         Ok(())
@@ -150,6 +152,7 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
         &self,
         mut record: Record,
         observations: &[Observation],
+        own: &[&Observation],
         first_new: Option<i64>,
         said: &mut Said,
     ) -> Result<Record, LedgerError> {
@@ -162,12 +165,16 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             }
             let judgement = judge::judge(self.now, &windows, &record, &settings);
             let next = match judgement.speak {
-                None if judgement.record == record => return Ok(record),
+                None if judgement.record == record && record.lease.is_none() => return Ok(record),
                 None => {
+                    // A lease that is still there was left by a copy that died. Until it is given back
+                    // others may leave to it what they saw: so it is looked once more.
+                    let was_leased = record.lease.is_some();
                     let mut changed = judgement.record;
                     changed.lease = None;
                     match self.save(changed).await? {
-                        Some(saved) => return Ok(saved),
+                        Some(saved) if !was_leased => return Ok(saved),
+                        Some(_) => Next::Again,
                         None => Next::Lost,
                     }
                 }
@@ -175,6 +182,7 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             };
             let group = record.target_group.clone();
             record = self.record(&record.load_balancer, group.as_deref()).await?;
+            look_again(&mut record, own);
             match next {
                 Next::Again => lost = 0,
                 Next::Lost => lost += 1,
@@ -363,7 +371,13 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
         let mut detector = Detector::new(self.config.thresholds);
         for it in &observations {
             detector.source(&it.object.name(), &ObjectKey::parse(&it.object.key));
-            detector.absorb_counts(load_balancer, it.window, &it.groups);
+            detector.absorb_counts(load_balancer, it.window, it.group(group));
+        }
+        // The other target groups come second: a detector holds so many windows of all of them, and a long
+        // incident of a load balancer with many groups has more.
+        for it in &observations {
+            let others = it.groups.iter().filter(|it| it.target_group.as_deref() != group);
+            detector.absorb_counts(load_balancer, it.window, others);
         }
         let mut lost = left_out;
         for (it, details) in chosen.iter().zip(details) {
@@ -390,6 +404,12 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                 reason: words::lost_details(lost, chosen.len() as u64 + left_out),
                 permission: None,
             });
+        }
+        // An incident begins with a window that fails: when nothing is known of it, its items are deleted.
+        let of_group = observations.iter().filter(|it| it.group(group).is_some());
+        if let Some(known) = of_group.map(|it| it.window).min().filter(|known| range.0 < *known) {
+            let (fact, reason) = words::lost_rows(start_of(known));
+            facts.other_gaps.push(Gap { fact, reason, permission: None });
         }
         if let Some(error) = self.unmerged {
             facts.other_gaps.push(Gap {
@@ -433,5 +453,13 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
                 })
             }
         }
+    }
+}
+
+/// What this event brings late was not known when the record was saved.
+fn look_again(record: &mut Record, own: &[&Observation]) {
+    let group = record.target_group.clone();
+    for it in own.iter().filter(|it| it.group(group.as_deref()).is_some()) {
+        record.look_again_at(it.window);
     }
 }

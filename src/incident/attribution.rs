@@ -87,6 +87,7 @@ mod tests {
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            idle: None,
             usual_rate: None,
         };
         Record { open: Some(open), ..Record::new("app/shop/1", None) }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{GroupWindows, Open, Record, Seen, Told, end_of, is_complete, start_of, window_of};
+use super::{
+    COMPLETE_AFTER_MICROS, GroupWindows, Idle, Open, Record, Seen, Told, end_of, is_complete,
+    start_of, window_of,
+};
 use crate::{
     detection::{
         Kind, Thresholds,
@@ -94,12 +97,16 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            idle: None,
             usual_rate: spikes::usual_rate(&tallies, first),
         });
     }
     if let Some(open) = &mut record.open {
         record.watched = join(now, windows, open, &spikes);
         let speak = speak(now, windows, &tallies, open, settings);
+        if speak.is_none() {
+            settle(now, windows, open);
+        }
         return Judgement { record, speak };
     }
     let raw: BTreeMap<i64, Tally> =
@@ -117,13 +124,14 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
 /// its objects were very late, and it is an incident by itself, told when this one is over.
 fn join(now: i64, windows: &GroupWindows, open: &mut Open, spikes: &[WindowRange]) -> Option<i64> {
     let (mut before, mut joined) = (None, None::<WindowRange>);
+    let idle = open.idle;
     for &(first, last) in spikes {
-        if is_apart(now, windows, last, open.first) {
+        if is_apart(now, windows, None, last, open.first) {
             before = before.or(Some(first));
             continue;
         }
         let (joined_first, joined_last) = joined.unwrap_or((first, open.last));
-        if is_apart(now, windows, joined_last, first) {
+        if is_apart(now, windows, idle.filter(|_| joined_last == open.last), joined_last, first) {
             break;
         }
         let known_last = joined.map_or(last, |_| joined_last.max(last));
@@ -132,11 +140,31 @@ fn join(now: i64, windows: &GroupWindows, open: &mut Open, spikes: &[WindowRange
     if let Some((first, last)) = joined {
         // Of a long incident the windows are not known back to its beginning; nor are those too old to
         // be told.
-        let is_known = is_short(open) && first <= open.last;
+        let is_read = windows.first_key_value().is_some_and(|(window, _)| *window <= open.first);
+        let is_known = is_short(open) && is_read && first <= open.last;
         open.first = if is_known { first } else { open.first.min(first) };
+        if open.last != last {
+            open.idle = None;
+        }
         open.last = last;
     }
     before
+}
+
+/// Remembers what complete windows after the last spike have shown, once an hour: a write that saves each
+/// object of this load balancer from reading them.
+fn settle(now: i64, windows: &GroupWindows, open: &mut Open) {
+    let from = open.idle.map_or(open.last, |idle| idle.until);
+    let until = window_of(now.saturating_sub(COMPLETE_AFTER_MICROS)).saturating_sub(1);
+    if until < from.saturating_add(WINDOWS_PER_HOUR) {
+        return;
+    }
+    let quiet = quiet(now, windows, open.idle, open.last, until.saturating_add(1));
+    let traffic = (windows.range(open.last.saturating_add(1)..=until))
+        .rfind(|(_, seen)| 0 < seen.requests)
+        .map(|(window, _)| *window)
+        .max(open.idle.and_then(|idle| idle.traffic));
+    open.idle = Some(Idle { until, quiet, traffic });
 }
 
 fn is_short(open: &Open) -> bool {
@@ -164,7 +192,11 @@ fn new_spikes(
 /// The first window that has to be known to judge these windows and what the record says.
 pub fn first_needed(record: Option<&Record>, first_new: Option<i64>) -> i64 {
     let open = record.and_then(|it| it.open.as_ref());
-    let open = open.map(|open| if is_short(open) { open.first } else { open.last });
+    let open = open.map(|open| match open.idle {
+        Some(idle) => idle.until,
+        None if is_short(open) => open.first,
+        None => open.last,
+    });
     let watched = record.and_then(|it| it.watched);
     // What the others left to a copy that died was of the hour before.
     let lease = record.and_then(|it| it.lease.as_ref());
@@ -207,16 +239,21 @@ pub fn usual_requests(now: i64, windows: &GroupWindows, open: &Open) -> Option<u
     (seen.saturating_mul(2) <= believed).then_some(believed)
 }
 
-/// Complete windows with traffic after `last` and before `end`.
-fn quiet(now: i64, windows: &GroupWindows, last: i64, end: i64) -> i64 {
-    let between = windows.range(last.saturating_add(1)..end.max(last.saturating_add(1)));
+/// Complete windows with traffic after `last` and before `end`. Those that are `idle` are counted already.
+fn quiet(now: i64, windows: &GroupWindows, idle: Option<Idle>, last: i64, end: i64) -> i64 {
+    let first = idle.map_or(last, |idle| idle.until).saturating_add(1);
+    let between = windows.range(first..end.max(first));
     let quiet = between.filter(|(window, seen)| is_complete(**window, now) && 0 < seen.requests);
-    quiet.count() as i64
+    (quiet.count() as i64).saturating_add(idle.map_or(0, |idle| idle.quiet))
 }
 
-/// Whether a spike from `first` on is another incident than one that ended with `last`.
-fn is_apart(now: i64, windows: &GroupWindows, last: i64, first: i64) -> bool {
-    last.saturating_add(QUIET_WINDOWS) < first && QUIET_WINDOWS <= quiet(now, windows, last, first)
+/// Whether a spike from `first` on is another incident than one that ended with `last`, after which these
+/// windows are `idle`.
+fn is_apart(now: i64, windows: &GroupWindows, idle: Option<Idle>, last: i64, first: i64) -> bool {
+    // In the time that was idle only a very late object shows a spike.
+    let idle = idle.filter(|idle| idle.until < first);
+    last.saturating_add(QUIET_WINDOWS) < first
+        && QUIET_WINDOWS <= quiet(now, windows, idle, last, first)
 }
 
 fn speak(
@@ -227,10 +264,11 @@ fn speak(
     settings: &Settings,
 ) -> Option<Speak> {
     let Some(told) = &open.told else { return Some(Speak::Opened) };
-    if QUIET_WINDOWS <= quiet(now, windows, open.last, i64::MAX) {
+    if QUIET_WINDOWS <= quiet(now, windows, open.idle, open.last, i64::MAX) {
         return Some(Speak::Resolved);
     }
     let traffic = windows.iter().rfind(|(_, seen)| 0 < seen.requests).map(|(window, _)| *window);
+    let traffic = traffic.max(open.idle.and_then(|idle| idle.traffic));
     let silent_since = end_of(traffic.unwrap_or(open.last).max(open.last));
     if NO_TRAFFIC_MICROS <= now.saturating_sub(silent_since) {
         return Some(Speak::NoTraffic(silent_since));

@@ -25,7 +25,7 @@ pub mod words;
 
 pub use judge::{Judgement, Settings, Speak, judge};
 pub use observation::{GroupWindows, Kept, Observation, ObservedObject, Seen};
-pub use record::{Lease, Open, Record, Told};
+pub use record::{Idle, Lease, Open, Record, Told};
 
 use crate::detection::thresholds::WINDOW_MICROS;
 

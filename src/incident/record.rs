@@ -64,6 +64,22 @@ pub struct Open {
     /// long it lasts.
     #[serde(default)]
     pub usual_rate: Option<f64>,
+    /// What is known of the time after its last window, when that is long.
+    #[serde(default)]
+    pub idle: Option<Idle>,
+}
+
+/// Windows after the last one of an open incident, all of them complete, so that nobody reads them again:
+/// a target group that gets no traffic any more stays open for a day, and every object of every node looks
+/// at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {
+    /// The last of these windows.
+    pub until: i64,
+    /// How many of them had traffic.
+    pub quiet: i64,
+    /// The last one with traffic.
+    pub traffic: Option<i64>,
 }
 
 /// A message that went out.
@@ -93,6 +109,9 @@ pub struct Lease {
 /// said twice.
 const MAX_OVER: usize = 80;
 
+/// No window of this millennium has a larger number, and its time still fits into microseconds.
+const MAX_WINDOW: i64 = 1_000_000_000;
+
 impl Record {
     /// A target group of which nothing was said yet.
     pub fn new(load_balancer: &str, target_group: Option<&str>) -> Self {
@@ -107,6 +126,29 @@ impl Record {
     /// the lease, to whom others have left what they saw.
     pub fn is_active(&self) -> bool {
         self.open.is_some() || self.watched.is_some() || self.lease.is_some()
+    }
+
+    /// Whether it can be what a copy of the function has saved. One that cannot would stop every copy
+    /// that reads it: an incident that ends before it begins has no windows.
+    pub fn is_sound(&self) -> bool {
+        let is_window = |it: i64| (0..=MAX_WINDOW).contains(&it);
+        let is_range =
+            |(first, last): WindowRange| is_window(first) && first <= last && is_window(last);
+        let open = self.open.iter().map(|it| (it.first, it.last));
+        let told = self.open.as_ref().and_then(|it| it.told);
+        open.chain(self.over.iter().copied()).all(is_range)
+            && self.watched.is_none_or(is_window)
+            && told.is_none_or(|it| is_window(it.last) && 0.0 <= it.rate)
+            && (self.open.iter().filter_map(|it| it.idle))
+                .all(|it| is_window(it.until) && 0 <= it.quiet)
+    }
+
+    /// What was known of the time after the open incident does not hold when an object is late: one of its
+    /// windows has rows of the target group after all, and they are read again.
+    pub fn look_again_at(&mut self, window: i64) {
+        if let Some(open) = &mut self.open {
+            open.idle.take_if(|idle| window <= idle.until);
+        }
     }
 
     /// Whether somebody else is about to say something.
@@ -165,6 +207,7 @@ mod tests {
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            idle: None,
             usual_rate: None,
         }
     }
@@ -220,6 +263,30 @@ mod tests {
         assert!(now + DAY + DAY <= record.needed_until(now, DAY));
         record.open = Some(open(W + 2, W + 2));
         assert!(end_of(W + 2) + DAY + DAY <= record.needed_until(now, DAY));
+    }
+
+    #[test]
+    fn a_record_that_nobody_can_have_saved_is_known() {
+        let told = |last, rate| Some(Told { at: 0, rate, last });
+        for (open, expected) in [
+            (open(W, W), true),
+            (open(W + 1, W), false),
+            (open(-1, W), false),
+            (open(i64::MIN, i64::MAX), false),
+            (open(W, MAX_WINDOW), true),
+            (open(W, MAX_WINDOW + 1), false),
+            (Open { told: told(W, 1.0), ..open(W, W) }, true),
+            (Open { told: told(W, -0.1), ..open(W, W) }, false),
+            (Open { told: told(i64::MAX, 1.0), ..open(W, W) }, false),
+        ] {
+            let record = Record { open: Some(open), ..Record::new("app/shop/1", None) };
+            assert_eq!(record.is_sound(), expected, "{record:?}");
+        }
+        let record = Record::new("app/shop/1", None);
+        assert!(record.is_sound());
+        assert!(!Record { watched: Some(i64::MAX), ..record.clone() }.is_sound());
+        assert!(Record { over: vec![(W, W + 1)], ..record.clone() }.is_sound());
+        assert!(!Record { over: vec![(W, W), (W + 1, W)], ..record }.is_sound());
     }
 
     #[test]

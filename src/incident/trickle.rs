@@ -76,6 +76,7 @@ mod tests {
             reviewed: 0,
             signatures: Vec::new(),
             attributed: 0,
+            idle: None,
             usual_rate: None,
         };
         let open = Record { open: Some(spike), ..record(None, None) };

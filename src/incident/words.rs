@@ -82,6 +82,15 @@ pub fn lost_details(lost: u64, all: u64) -> String {
     )
 }
 
+/// What is not counted of an incident that is older than what the ledger keeps: the rows before this time,
+/// microseconds since 1970, and why.
+pub fn lost_rows(before: i64) -> (String, String) {
+    (
+        format!("rows before {}", clock(timestamp(before))),
+        "too long ago for the ledger; all counts are of the time since".to_owned(),
+    )
+}
+
 /// What is said of a diagnosis that could not be merged with other objects.
 pub fn unmerged(objects: u64) -> String {
     format!(
@@ -115,6 +124,7 @@ mod tests {
             reviewed: i64::MIN,
             signatures: Vec::new(),
             attributed: 0,
+            idle: None,
             usual_rate: None,
         }
     }

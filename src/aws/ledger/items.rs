@@ -232,5 +232,8 @@ pub(super) fn record_in(item: &Item, load_balancer: &str) -> Result<Record, Stri
     if number_of(item, VERSION) != Some(&record.version.to_string()) {
         return Err("its version is not the one in it".to_owned());
     }
+    if !record.is_sound() {
+        return Err("it has windows or a rate that nobody can have told".to_owned());
+    }
     Ok(record)
 }

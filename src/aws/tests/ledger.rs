@@ -322,8 +322,14 @@ fn an_item_that_lies_is_not_there_and_does_no_harm() {
 
 #[test]
 fn a_record_that_lies_is_replaced_and_silences_nobody() {
-    let lies: [fn(&mut Value); 5] = [
+    let lies: [fn(&mut Value); 6] = [
         |item| item["record"] = json!({"S": "{"}),
+        |item| {
+            // An incident that ends before it begins.
+            let record = item["record"]["S"].as_str().unwrap();
+            let open = r#""open":{"id":"a","first":2,"last":1,"told":null}"#;
+            item["record"] = json!({"S": record.replace(r#""open":null"#, open)});
+        },
         |item| item["record"] = json!({"N": "7"}),
         |item| item["version"] = json!({"N": "7"}),
         |item| drop(item.as_object_mut().unwrap().remove("version")),

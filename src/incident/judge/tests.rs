@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     detection::Signature,
-    incident::{Lease, Told},
+    incident::{Idle, Lease, Told},
 };
 
 /// The number of the first window; the others count from it.
@@ -44,6 +44,7 @@ fn told(range: (i64, i64), minute: i64, rate: f64) -> Record {
         reviewed: i64::MAX,
         signatures: vec![Signature::NotConnected as usize],
         attributed: 0,
+        idle: None,
         usual_rate: None,
     };
     Record { open: Some(open), ..nobody_told() }
@@ -350,6 +351,38 @@ fn the_usual_number_of_requests_is_told_while_objects_are_missing() {
     // Nothing is known of the beginning of a long incident.
     let long = Open { first: W - 100, ..open };
     assert_eq!(usual_requests(at(19), &windows(&seen), &long), None);
+}
+
+#[test]
+fn an_incident_without_traffic_is_remembered_instead_of_read_again() {
+    let quiet = [(0, 100, 9), (1, 100, 0), (2, 100, 0)];
+    let record = told((0, 0), 6, 0.09);
+    let idle = |record: &Record| record.open.as_ref().unwrap().idle;
+    // Window 12 is complete after 75 minutes.
+    assert_eq!(idle(&judged(74, &quiet, &record).record), None);
+    let settled = judged(75, &quiet, &record);
+    assert_eq!(settled.speak, None);
+    let record = settled.record;
+    assert_eq!(idle(&record), Some(Idle { until: W + 12, quiet: 2, traffic: Some(W + 2) }));
+    assert_eq!(judged(134, &[], &record).record, record, "no write for each object");
+    let record = judged(20 * 60, &[], &record).record;
+    let until = W + 20 * 12 - 3;
+    assert_eq!(idle(&record), Some(Idle { until, quiet: 2, traffic: Some(W + 2) }));
+    assert_eq!(first_needed(Some(&record), None), until - WINDOWS_BEFORE);
+    // What is not read any more still counts: one more quiet window, or a day of silence since the last.
+    let now = 20 * 60 + 30;
+    assert_eq!(said(now, &[(240, 100, 0)], &record), Some(Speak::Resolved));
+    assert_eq!(said(now, &[(245, 100, 0)], &record), None, "not complete");
+    assert_eq!(said(24 * 60 + 14, &[], &record), None);
+    let silent = Speak::NoTraffic(end_of(W + 2));
+    assert_eq!(said(24 * 60 + 15, &[], &record), Some(silent));
+    // It fails again: the same incident, and its first window stays.
+    let again = judged(now, &[(240, 100, 9)], &record).record;
+    assert_eq!((range(&again), idle(&again)), (Some((0, 240)), None));
+    // Another one when the third quiet window lies between.
+    let apart = [(238, 100, 0), (243, 100, 9)];
+    assert_eq!(range(&judged(now, &apart, &record).record), Some((0, 0)));
+    assert_eq!(said(now, &apart, &record), Some(Speak::Resolved));
 }
 
 #[test]

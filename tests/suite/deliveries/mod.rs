@@ -8,6 +8,7 @@ mod chance;
 mod drive;
 mod each_step;
 mod late;
+mod left_behind;
 pub(crate) mod story;
 mod told;
 mod world;

@@ -10,6 +10,7 @@
 mod by_hand;
 #[cfg(feature = "cli")]
 mod command_line;
+mod cost;
 #[cfg(feature = "cli")]
 mod deliveries;
 mod deployed;

@@ -189,6 +189,7 @@ pub struct Entry<'a> {
     known: usize,
     extra: &'a [u8],
     time: i64,
+    line: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
@@ -224,7 +225,12 @@ impl<'a> Entry<'a> {
             });
         }
         let time = tokens.get(Field::Time).and_then(time::parse_micros).ok_or(Malformed::Time)?;
-        Ok(Self { fields: tokens.fields, known: tokens.known, extra: tokens.extra, time })
+        Ok(Self { fields: tokens.fields, known: tokens.known, extra: tokens.extra, time, line })
+    }
+
+    /// The whole row as it stands in the log, without its line break.
+    pub fn line(&self) -> &'a [u8] {
+        self.line
     }
 
     /// The bytes of a field as they stand in the log (without the quotes); `None` when the row is of

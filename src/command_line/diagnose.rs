@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, probe_reports,
+    COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, note, paint, probe_reports,
     progress::Progress,
 };
 use crate::{
@@ -99,7 +99,7 @@ pub(super) fn run(
         None => None,
     };
     for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
-        complain(&format!("warning: {warning}"));
+        note(&format!("warning: {warning}"));
     }
     let probes = probe_reports::read(&arguments.probe)?;
     let mut detector = Detector::new(config.thresholds);
@@ -170,10 +170,13 @@ pub(super) fn run(
             texts.join(&format!("\n{}\n\n", "=".repeat(78)))
         }
     };
-    for note in &notes {
-        complain(note);
+    for line in &notes {
+        note(line);
     }
-    write(&document, arguments.output.as_deref())?;
+    match (&arguments.output, arguments.format) {
+        (None, Format::Text) => paint::print(&document)?,
+        (file, _) => write(&document, file.as_deref())?,
+    }
     let incident = diagnoses().any(|diagnosis| 0 < diagnosis.failures);
     Ok(match (could_read_all, arguments.fail_on_incident && incident) {
         (_, true) => INCIDENT_FOUND,
@@ -204,7 +207,7 @@ fn write(document: &str, file: Option<&Path>) -> Result<(), Stop> {
     let name = file.display().to_string();
     match fs::write(file, document) {
         Ok(()) => {
-            complain(&format!("written: {name}"));
+            note(&format!("written: {name}"));
             Ok(())
         }
         Err(error) => Err(Stop::File { name, error }),

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write},
+    io::{self, Read as _},
     path::PathBuf,
 };
 
 use clap::Args;
 
-use super::{COULD_NOT, SettingFlags, Stop, complain};
+use super::{COULD_NOT, SettingFlags, Stop, complain, is_quiet, note, paint};
 use crate::{
     handler::{self, Invocation, Ports},
     local::{
@@ -52,14 +52,13 @@ pub(super) fn run(
     }
     let aws = arguments.local.join("aws");
     let snapshot = if aws.is_dir() { Some(Snapshot::load(&aws)?) } else { None };
-    log::start(environment("ALB502_LOG").as_deref(), io::stderr);
+    // Quiet is quiet: but for what failed.
+    let level = if is_quiet() { Some("error".to_owned()) } else { environment("ALB502_LOG") };
+    log::start(level.as_deref(), io::stderr);
     for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
         tracing::warn!(%warning, "snapshot");
     }
-    let screen = |text: &str| {
-        let mut output = io::stdout().lock();
-        writeln!(output, "{text}")
-    };
+    let screen = |text: &str| paint::print(&format!("{text}\n"));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let ports = Ports {
         logs: &FolderLogStore::new(&arguments.local),
@@ -73,7 +72,7 @@ pub(super) fn run(
     let done = runtime.block_on(handler::handle(&payload, &config, &invocation, ports));
     match done {
         Ok(summary) => {
-            complain(&format!(
+            note(&format!(
                 "{} read, {} skipped, {}, {} published",
                 plural(summary.objects, "object"),
                 summary.skipped,

@@ -24,7 +24,7 @@ pub(super) fn facts(_: &[Evidence]) -> Result<Vec<Facts>, Stop> {
 /// The facts of each incident. Without an incident nothing is asked, and no credentials are needed.
 #[cfg(feature = "aws")]
 pub(super) fn facts(incidents: &[Evidence]) -> Result<Vec<Facts>, Stop> {
-    use super::complain;
+    use super::note;
     use crate::{
         aws::{AwsConfiguration, Caller, Clients, Deadlines},
         numbers::plural,
@@ -40,7 +40,7 @@ pub(super) fn facts(incidents: &[Evidence]) -> Result<Vec<Facts>, Stop> {
         let region = incidents.iter().find_map(Evidence::region);
         let Caller { account, arn } =
             Caller::of(&clients, region).await.map_err(|reason| Stop::Credentials { reason })?;
-        complain(&format!(
+        note(&format!(
             "asking AWS for the configuration of {} as {arn}",
             plural(incidents.len() as u64, "target group")
         ));

@@ -1,17 +1,22 @@
-//! The command line: diagnose, parse and invoke on local files; the probe of a target; attach a bucket.
+//! The command line: diagnose, parse, rehearse and invoke on local files; the probe of a target; attach a
+//! bucket.
 
 mod attach;
+mod completions;
 mod diagnose;
 mod invoke;
 mod live;
+mod paint;
 mod parse;
 mod probe;
 mod probe_reports;
 mod progress;
+mod rehearse;
 
 use std::{
-    io::{self, Write},
+    io,
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -36,11 +41,18 @@ use crate::{
                   alb502 diagnose ./logs --snapshot ./config\n  \
                   alb502 parse access.log.gz | head -1\n  \
                   alb502 probe http://10.0.1.5:8080/health\n  \
+                  alb502 rehearse ./logs --min-errors 20\n  \
                   alb502 invoke events/s3-keepalive-race.json --local events/local"
 )]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+    /// Say nothing on standard error but errors: no progress, no notes, no warnings
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    color: paint::When,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,12 +61,16 @@ enum Command {
     Diagnose(diagnose::Arguments),
     /// Print access-log entries as JSON lines
     Parse(parse::Arguments),
+    /// Say which messages a stretch of history would have caused, to set the thresholds
+    Rehearse(rehearse::Arguments),
     /// Run the Lambda's handler on an event, with a folder in place of AWS
     Invoke(invoke::Arguments),
     /// Ask a target as a load balancer does, and say what a load balancer would object to
     Probe(probe::Arguments),
     /// Let a bucket tell about new access logs, and keep what else it does
     Attach(attach::Arguments),
+    /// Print what a shell needs to complete commands and flags
+    Completions(completions::Arguments),
 }
 
 /// The settings as flags; each is also an environment variable.
@@ -78,7 +94,7 @@ struct SettingFlags {
     #[arg(long, value_name = "NUMBER")]
     trickle_per_million: Option<String>,
     /// Count the 504 after the idle timeout [ALB502_INCLUDE_IDLE_TIMEOUT_504] [default: true for
-    /// diagnose, false for invoke]
+    /// diagnose, false for invoke and rehearse]
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     include_idle_timeout_504: Option<String>,
     /// Minutes that an incident which goes on stays silent [ALB502_COOLDOWN_MINUTES] [default: 60]
@@ -179,6 +195,8 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    command_line.color.apply();
+    QUIET.store(command_line.quiet, Ordering::Relaxed);
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     let environment = |name: &str| std::env::var(name).ok();
     let done = match command_line.command {
@@ -186,7 +204,9 @@ pub fn main() -> ExitCode {
         Command::Parse(arguments) => parse::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments, &environment),
         Command::Probe(arguments) => probe::run(&arguments, &environment),
+        Command::Rehearse(arguments) => rehearse::run(&arguments, &environment),
         Command::Attach(arguments) => attach::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -199,10 +219,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says something to the person, beside the output.
+/// Whether `--quiet` was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Says what a person may want to know beside the output; not with `--quiet`.
+fn note(text: &str) {
+    if !is_quiet() {
+        complain(text);
+    }
+}
+
+/// Says what went wrong, beside the output.
 fn complain(text: &str) {
     for line in text.lines() {
         // When nobody can hear it, there is nobody to tell. A name of a file or key may be hostile.
-        let _ = writeln!(io::stderr().lock(), "{}", neutralize::line(line));
+        let _ = paint::to_stderr(&neutralize::line(line));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{COULD_NOT, Stop, complain};
+use super::{COULD_NOT, Stop, complain, note};
 use crate::{
     access_log::{ObjectKey, Reader, json},
     local::files,
@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
     for file in files::find(&arguments.paths)? {
         let name = file.path.display().to_string();
         if let Some(reason) = ObjectKey::parse(&name).skip_reason().filter(|_| !file.asked_for) {
-            complain(&format!("{name}: skipped, {reason}"));
+            note(&format!("{name}: skipped, {reason}"));
             continue;
         }
         let mut written = Ok(());

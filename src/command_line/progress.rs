@@ -26,7 +26,7 @@ impl Progress {
         Self {
             started: Instant::now(),
             shown: None,
-            is_terminal: io::stderr().is_terminal(),
+            is_terminal: io::stderr().is_terminal() && !super::is_quiet(),
             files,
         }
     }

@@ -20,6 +20,16 @@ pub struct MemoryLedger {
     records: RefCell<BTreeMap<Group, Record>>,
 }
 
+impl MemoryLedger {
+    /// The load balancers of which something was kept, by name.
+    pub fn load_balancers(&self) -> Vec<String> {
+        let observed = self.observed.borrow();
+        let mut names: Vec<String> = observed.keys().map(|(name, ..)| name.clone()).collect();
+        names.dedup();
+        names
+    }
+}
+
 fn name(it: &Observation) -> Name {
     let (bucket, key) = (it.object.bucket.to_string(), it.object.key.to_string());
     (it.load_balancer.to_string(), it.window, bucket, key)
@@ -49,10 +59,11 @@ impl Ledger for MemoryLedger {
         windows: RangeInclusive<i64>,
     ) -> Result<Vec<Observation>, LedgerError> {
         let observed = self.observed.borrow();
+        let first = (load_balancer.to_owned(), *windows.start(), String::new(), String::new());
         let of_windows = observed
-            .values()
-            .map(|it| &it.observation)
-            .filter(|it| &*it.load_balancer == load_balancer && windows.contains(&it.window));
+            .range(first..)
+            .take_while(|((name, window, ..), _)| name == load_balancer && windows.contains(window))
+            .map(|(_, it)| &it.observation);
         Ok(of_windows.cloned().collect())
     }
 

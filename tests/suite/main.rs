@@ -34,7 +34,11 @@ mod portions;
 #[cfg(feature = "probe")]
 mod probe;
 mod properties;
+#[cfg(feature = "cli")]
+mod rehearse;
 mod scenarios;
 mod template;
+#[cfg(feature = "cli")]
+mod terminal;
 mod tidy;
 mod trickles;

@@ -1,0 +1,228 @@
+//! History as it would have come: log files in the order in which S3 would have delivered them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+    mem,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    access_log::{ObjectKey, ObjectKind, Reader},
+    command_line::{Stop, complain, progress::Progress},
+    event::LogObject,
+    incident::{end_of, window_of},
+    local::files::{self, LogFile},
+    numbers::plural,
+    ports::{LogStore, LogStoreError},
+};
+
+/// The bucket that the objects of a rehearsal are in.
+pub(super) const BUCKET: &str = "history";
+
+/// An object arrives so long after the end of its window, at least, in microseconds: a minute.
+const MIN_DELAY_MICROS: i64 = 60_000_000;
+
+/// And up to so much later, in whole seconds. Load balancers deliver within minutes, each node in its own
+/// time.
+const DELAY_SPREAD_SECONDS: u64 = 61;
+
+/// Rows of a loose file wait in memory up to so many bytes for each window; then they are packed.
+const PACK_BYTES: usize = 64 * 1024;
+
+/// One object and when it comes.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// Microseconds since 1970.
+    pub(super) at: i64,
+    /// The key, which is the name of the file.
+    pub(super) key: String,
+    /// Where it comes from, for people.
+    pub(super) file: PathBuf,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The file as it is.
+    File,
+    /// The rows of one window of a loose file, gzip.
+    Rows(Vec<u8>),
+}
+
+/// What is to be delivered.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// In their order.
+    pub(super) deliveries: Vec<Delivery>,
+    /// Lines of loose files that are no rows.
+    pub(super) malformed: u64,
+    /// All that was asked for could be read.
+    pub(super) is_whole: bool,
+    index: BTreeMap<String, usize>,
+}
+
+impl History {
+    /// Finds the files that the paths lead to. Objects of S3 are known by their names, and read when
+    /// they are delivered; other files are read now, and their rows come window by window.
+    pub(super) fn find(paths: &[PathBuf]) -> Result<Self, Stop> {
+        let files = files::find(paths)?;
+        let mut history = Self { is_whole: true, ..Self::default() };
+        let mut names = BTreeSet::new();
+        let mut progress = Progress::new(files.len());
+        for (index, file) in files.into_iter().enumerate() {
+            let name = file.path.display().to_string();
+            let key = ObjectKey::parse(&name);
+            if let Some(reason) = key.skip_reason() {
+                if file.asked_for {
+                    complain(&format!("{name}: skipped, {reason}"));
+                    history.is_whole = false;
+                }
+                continue;
+            }
+            match key.end_time.filter(|_| key.kind == ObjectKind::AccessLog) {
+                Some(end) => {
+                    let object = name.rsplit(['/', '\\']).next().unwrap_or(&name).to_owned();
+                    // S3 has one object of a name; a copy beside it would count twice.
+                    if names.insert(object.clone()) {
+                        let at = end.as_microsecond().saturating_add(delay(&object));
+                        history.deliver(at, object, file.path, Content::File);
+                    }
+                }
+                None => history.read_loose(index, &file, &mut progress),
+            }
+        }
+        progress.done();
+        history.deliveries.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
+        let keys = history.deliveries.iter().map(|it| it.key.clone());
+        history.index = keys.zip(0..).collect();
+        Ok(history)
+    }
+
+    fn deliver(&mut self, at: i64, key: String, file: PathBuf, content: Content) {
+        self.deliveries.push(Delivery { at, key, file, content });
+    }
+
+    /// Takes a file apart whose name does not say when it came.
+    fn read_loose(&mut self, number: usize, file: &LogFile, progress: &mut Progress) {
+        let name = file.path.display().to_string();
+        let mut windows = BTreeMap::<i64, Packed>::new();
+        let mut bytes_read = 0;
+        let mut reader = Reader::new(|entry| {
+            windows.entry(window_of(entry.time())).or_default().add(entry.line());
+        });
+        let streamed = files::stream(&file.path, &mut |bytes| {
+            bytes_read += bytes.len() as u64;
+            progress.update(number + 1, bytes_read);
+            match reader.push(bytes) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        let outcome = reader.finish();
+        self.malformed += outcome.report.malformed;
+        // In a folder a file of another kind is no error; asked for by name it is.
+        let other = outcome.error.as_ref().is_some_and(|error| !error.is_damage());
+        let error = match streamed {
+            Err(error) => Some(error.to_string()),
+            Ok(()) => outcome.error.map(|error| error.to_string()),
+        };
+        if let Some(error) = error {
+            complain(&format!("{name}: {error}"));
+            self.is_whole &= other && !file.asked_for;
+        }
+        for (window, rows) in windows {
+            let key = loose_key(number, window);
+            let at = end_of(window).saturating_add(delay(&key));
+            let content = Content::Rows(rows.finish());
+            self.deliver(at, key, file.path.clone(), content);
+        }
+    }
+}
+
+/// What the handler takes for an access log, though it names no load balancer: the rows do.
+fn loose_key(number: usize, window: i64) -> String {
+    let end = crate::diagnosis::timestamp(end_of(window)).strftime("%Y%m%dT%H%MZ");
+    format!("rows_elasticloadbalancing_of_app.file.{number}_{end}_{number}.log.gz")
+}
+
+/// A time of its own for each object, the same in each run.
+fn delay(key: &str) -> i64 {
+    let digest = Sha256::digest(key.as_bytes());
+    let number = digest.iter().take(4).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    let seconds = i64::try_from(number % DELAY_SPREAD_SECONDS).unwrap_or(0);
+    MIN_DELAY_MICROS.saturating_add(seconds.saturating_mul(1_000_000))
+}
+
+/// Rows of one window: a file of a day need not fit into memory as it is.
+#[derive(Default)]
+struct Packed {
+    waiting: Vec<u8>,
+    gzip: Vec<u8>,
+}
+
+impl Packed {
+    fn add(&mut self, row: &[u8]) {
+        self.waiting.extend_from_slice(row);
+        self.waiting.push(b'\n');
+        if PACK_BYTES <= self.waiting.len() {
+            self.pack();
+        }
+    }
+
+    /// Adds a member to the gzip.
+    fn pack(&mut self) {
+        let rows = mem::take(&mut self.waiting);
+        let mut encoder = GzEncoder::new(mem::take(&mut self.gzip), Compression::fast());
+        // A vector takes whatever is written to it.
+        let _ = encoder.write_all(&rows);
+        self.gzip = encoder.finish().unwrap_or_default();
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        if !self.waiting.is_empty() {
+            self.pack();
+        }
+        self.gzip
+    }
+}
+
+impl LogStore for History {
+    async fn stream(
+        &self,
+        object: &LogObject,
+        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), LogStoreError> {
+        let delivery = self.index.get(&object.key).and_then(|index| self.deliveries.get(*index));
+        let Some(delivery) = delivery else {
+            return Err(LogStoreError(format!("{} is not in this history", object.key)));
+        };
+        match &delivery.content {
+            Content::Rows(gzip) => {
+                let _ = sink(gzip);
+                Ok(())
+            }
+            Content::File => read_file(&delivery.file, sink),
+        }
+    }
+}
+
+fn read_file(
+    path: &Path,
+    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), LogStoreError> {
+    files::stream(path, sink).map_err(|error| LogStoreError(error.to_string()))
+}
+
+/// Lines that are no rows, for people.
+pub(super) fn malformed_lines(number: u64) -> Option<String> {
+    match number {
+        0 => None,
+        1 => Some("1 line is no row of an access log".to_owned()),
+        _ => Some(format!("{} are no rows of an access log", plural(number, "line"))),
+    }
+}

@@ -32,7 +32,7 @@ pub enum Resource {
     Any,
     /// Managed prefix lists.
     PrefixLists,
-    /// The objects under the log prefix. Only the Lambda function reads them.
+    /// The objects under the log prefix.
     LogObjects,
     /// The topic. Only the Lambda function publishes.
     Topic,
@@ -42,17 +42,22 @@ pub enum Resource {
     FactsRole,
     /// The bucket. Only a person who runs `alb502 attach` changes it.
     LogBucket,
+    /// What the bucket holds. Only a person asks: the function is told.
+    LogBucketList,
 }
 
 impl Resource {
-    /// Whether a person who runs `alb502 diagnose --live` needs actions on it as well.
-    pub fn is_for_a_person(self) -> bool {
-        matches!(self, Self::Any | Self::PrefixLists)
-    }
-
     /// Whether the Lambda function needs actions on it.
     pub fn is_for_the_function(self) -> bool {
-        self != Self::LogBucket
+        !matches!(self, Self::LogBucket | Self::LogBucketList)
+    }
+}
+
+impl Action {
+    /// Whether a person who runs `alb502 diagnose` on AWS needs it.
+    pub fn is_for_a_person(&self) -> bool {
+        matches!(self.resource, Resource::Any | Resource::PrefixLists | Resource::LogBucketList)
+            || *self == GET_OBJECT
     }
 }
 
@@ -67,9 +72,11 @@ macro_rules! actions {
 
 actions! {
     GET_OBJECT: "s3:GetObject", LogObjects, "log object",
-        "Reads the log object that the event names.";
+        "Reads the log objects.";
     GET_OBJECT_VERSION: "s3:GetObjectVersion", LogObjects, "log object",
         "The same in a bucket with versioning, where the event names a version.";
+    LIST_BUCKET: "s3:ListBucket", LogBucketList, "list of log objects",
+        "Finds the log objects of the time that is asked for.";
     PUBLISH: "sns:Publish", Topic, "message",
         "Publishes the diagnosis.";
     QUERY: "dynamodb:Query", Table, "ledger",

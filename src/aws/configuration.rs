@@ -28,7 +28,7 @@ use super::{
         GET_MANAGED_PREFIX_LIST_ENTRIES,
     },
     ask::Asker,
-    clients::Clients,
+    clients::{Clients, RegionClients},
     cloudwatch::{self, CloudWatch},
     deadlines::Deadlines,
     ec2::Ec2,
@@ -36,7 +36,7 @@ use super::{
     facts_role::FactsRoleName,
 };
 use crate::{
-    detection::{Evidence, detector::target_address},
+    detection::{Evidence, Window, detector::target_address},
     diagnosis::{
         Fact, Facts, Gap,
         facts::{Instance, NetworkAcl, NetworkInterface, Rule, SecurityGroup, Subnet},
@@ -95,15 +95,16 @@ impl Configuration for AwsConfiguration<'_> {
                 }
             }
         };
-        let gathering = Gathering {
-            elbv2: Elbv2 { client: &clients.elbv2, asker: &asker },
-            ec2: Ec2 { client: &clients.ec2, asker: &asker },
-            cloudwatch: CloudWatch { client: &clients.cloudwatch, asker: &asker },
-            evidence,
+        let subject = Subject {
+            load_balancer_arn: evidence.load_balancer_arn_in(region, account),
+            load_balancer,
+            target_group_arn: evidence.target_group_arn.as_deref(),
+            window: evidence.window,
+            failing: failing(evidence),
             region,
             account,
         };
-        let facts = gathering.facts().await;
+        let facts = Gathering::of(&clients, &asker, &subject).facts().await;
         tracing::info!(
             load_balancer,
             target_group = evidence.target_group_arn.as_deref(),
@@ -116,23 +117,49 @@ impl Configuration for AwsConfiguration<'_> {
     }
 }
 
-struct Gathering<'a> {
-    elbv2: Elbv2<'a>,
-    ec2: Ec2<'a>,
-    cloudwatch: CloudWatch<'a>,
-    evidence: &'a Evidence,
-    region: &'a str,
-    account: &'a str,
+/// Of what the configuration is read.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) load_balancer_arn: String,
+    /// `app/name/id`.
+    pub(super) load_balancer: &'a str,
+    pub(super) target_group_arn: Option<&'a str>,
+    /// The time of the metrics.
+    pub(super) window: Window,
+    /// Addresses that failed: they may not be registered any more.
+    pub(super) failing: Vec<IpAddr>,
+    pub(super) region: &'a str,
+    pub(super) account: &'a str,
 }
 
-impl Gathering<'_> {
-    async fn facts(&self) -> Facts {
+pub(super) struct Gathering<'a> {
+    elbv2: Elbv2<'a>,
+    ec2: Ec2<'a>,
+    pub(super) cloudwatch: CloudWatch<'a>,
+    subject: &'a Subject<'a>,
+}
+
+impl<'a> Gathering<'a> {
+    pub(super) fn of(
+        clients: &'a RegionClients,
+        asker: &'a Asker,
+        subject: &'a Subject<'a>,
+    ) -> Self {
+        Self {
+            elbv2: Elbv2 { client: &clients.elbv2, asker },
+            ec2: Ec2 { client: &clients.ec2, asker },
+            cloudwatch: CloudWatch { client: &clients.cloudwatch, asker },
+            subject,
+        }
+    }
+
+    pub(super) async fn facts(&self) -> Facts {
         #[expect(clippy::disallowed_methods, reason = "a shell: what AWS says is of this moment")]
         let taken_at = Timestamp::now();
-        let arn = self.evidence.load_balancer_arn_in(self.region, self.account);
-        let group_arn = self.evidence.target_group_arn.as_deref();
+        let arn = self.subject.load_balancer_arn.as_str();
+        let group_arn = self.subject.target_group_arn;
         let group = group_arn.map(target_group_dimension);
-        let (load_balancer_id, window) = (&*self.evidence.load_balancer, self.evidence.window);
+        let (load_balancer_id, window) = (self.subject.load_balancer, self.subject.window);
 
         let asker = self.elbv2.asker;
         asker.round(4);
@@ -146,9 +173,9 @@ impl Gathering<'_> {
             target_group_tags,
             metrics,
         ) = tokio::join!(
-            self.elbv2.load_balancer(&arn),
-            self.elbv2.load_balancer_attributes(&arn),
-            self.elbv2.listeners(&arn),
+            self.elbv2.load_balancer(arn),
+            self.elbv2.load_balancer_attributes(arn),
+            self.elbv2.listeners(arn),
             of_group(group_arn, DESCRIBE_TARGET_GROUPS.fact, |arn| self.elbv2.target_group(arn)),
             of_group(group_arn, DESCRIBE_TARGET_GROUP_ATTRIBUTES.fact, |arn| {
                 self.elbv2.target_group_attributes(arn)
@@ -159,8 +186,8 @@ impl Gathering<'_> {
         );
         let mut facts = Facts {
             taken_at: Some(taken_at),
-            account: Some(self.account.to_owned()),
-            region: Some(self.region.to_owned()),
+            account: Some(self.subject.account.to_owned()),
+            region: Some(self.subject.region.to_owned()),
             load_balancer,
             load_balancer_attributes,
             listeners,
@@ -213,20 +240,15 @@ impl Gathering<'_> {
     /// be seen, this is the other way to the same security groups. One that left and did not fail is
     /// nobody's concern.
     fn addresses(&self, facts: &Facts) -> Vec<IpAddr> {
-        let of_log = self
-            .evidence
-            .targets
-            .iter()
-            .filter(|target| 0 < target.failures)
-            .filter_map(|target| target_address(&target.target)?.0.parse::<IpAddr>().ok())
-            .take(MAX_ADDRESSES_OF_THE_LOG);
         let registered = facts
             .target_health
             .known()
             .into_iter()
             .flatten()
             .filter_map(|target| target.target.id.parse::<IpAddr>().ok());
-        BTreeSet::from_iter(of_log.chain(registered)).into_iter().collect()
+        BTreeSet::from_iter(self.subject.failing.iter().copied().chain(registered))
+            .into_iter()
+            .collect()
     }
 
     async fn security_groups(&self, facts: &Facts) -> Fact<BTreeMap<String, SecurityGroup>> {
@@ -334,6 +356,15 @@ impl Gathering<'_> {
         }
         (lists, gaps)
     }
+}
+
+/// The addresses that failed, those with most failures first.
+fn failing(evidence: &Evidence) -> Vec<IpAddr> {
+    let targets = evidence.targets.iter().filter(|target| 0 < target.failures);
+    targets
+        .filter_map(|target| target_address(&target.target)?.0.parse::<IpAddr>().ok())
+        .take(MAX_ADDRESSES_OF_THE_LOG)
+        .collect()
 }
 
 /// Asks about the target group, when there is one.

@@ -119,7 +119,7 @@ impl S3LogStore<'_> {
     }
 }
 
-fn refusal(
+pub(super) fn refusal(
     object: &LogObject,
     error: &aws_sdk_s3::error::SdkError<aws_sdk_s3::operation::get_object::GetObjectError>,
 ) -> String {

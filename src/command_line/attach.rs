@@ -4,7 +4,7 @@
 use clap::{ArgGroup, Args};
 
 use super::Stop;
-use crate::bucket_notification::Destination;
+use crate::{access_log::place::is_bucket, bucket_notification::Destination};
 
 #[derive(Debug, Args)]
 #[command(
@@ -141,14 +141,10 @@ fn bucket_and_prefix(url: &str) -> Result<(String, String), Stop> {
     let Some(rest) = url.strip_prefix("s3://") else { return refused("no S3 URL") };
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    let is_bucket = (3..=63).contains(&bucket.len())
-        && bucket.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-'))
-        && !bucket.starts_with(['.', '-'])
-        && !bucket.ends_with(['.', '-']);
     let is_word = |word: &str| {
         !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
-    if !is_bucket {
+    if !is_bucket(bucket) {
         return refused("no name of a bucket");
     }
     if prefix.contains("AWSLogs") {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, note, paint, probe_reports,
-    progress::Progress,
+    progress::Progress, s3,
 };
 use crate::{
     access_log::{ObjectKey, Reader},
@@ -33,14 +33,16 @@ use crate::{
                         the AWS CLI prints them, such as\n  aws elbv2 describe-target-groups > \
                         config/describe-target-groups.json\n\n\
                         Examples:\n  \
+                        alb502 diagnose --load-balancer shop\n  \
+                        alb502 diagnose s3://example-alb-logs/prod --since 3h --until 1h --live\n  \
                         alb502 diagnose access.log.gz\n  \
                         alb502 diagnose access.log.gz --live\n  \
                         alb502 diagnose ./AWSLogs --snapshot ./config --format json\n  \
                         alb502 diagnose ./AWSLogs --probe probe.json\n  \
                         alb502 diagnose ./AWSLogs --live --format html --output report.html")]
 pub(super) struct Arguments {
-    /// Access-log files, plain or gzip, or folders that hold them
-    #[arg(required = true, value_name = "PATH")]
+    /// Access-log files, plain or gzip, or folders that hold them; or s3://BUCKET[/PREFIX]
+    #[arg(required_unless_present = "load_balancer", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Folder with the configuration as the AWS CLI prints it
     #[arg(long, value_name = "DIR")]
@@ -60,6 +62,8 @@ pub(super) struct Arguments {
     /// Exit with 3 when an incident is found
     #[arg(long)]
     fail_on_incident: bool,
+    #[command(flatten)]
+    s3: s3::Flags,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -88,7 +92,9 @@ pub(super) fn run(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<u8, Stop> {
     let config = arguments.settings.config(environment, true)?;
-    if arguments.live {
+    let order = s3::order(&arguments.paths, &arguments.s3)?;
+    let is_live = arguments.live || (arguments.s3.is_whole() && arguments.snapshot.is_none());
+    if is_live {
         live::is_built_in()?;
     }
     if let Some(file) = &arguments.output {
@@ -104,10 +110,13 @@ pub(super) fn run(
     let probes = probe_reports::read(&arguments.probe)?;
     let mut detector = Detector::new(config.thresholds);
     let mut reading = Reading::default();
-    let could_read_all = read(&arguments.paths, &mut detector, &mut reading)?;
+    let could_read_all = match &order {
+        Some(order) => s3::read(order, &mut detector, &mut reading)?,
+        None => read(&arguments.paths, &mut detector, &mut reading)?,
+    };
 
     let incidents = detector.incidents();
-    let mut facts: Vec<Facts> = if arguments.live {
+    let mut facts: Vec<Facts> = if is_live {
         live::facts(&incidents)?
     } else {
         let of_snapshot = |evidence: &Evidence| match &snapshot {

@@ -12,6 +12,9 @@ mod probe;
 mod probe_reports;
 mod progress;
 mod rehearse;
+mod s3;
+mod snapshot;
+mod time_span;
 
 use std::{
     io,
@@ -38,6 +41,7 @@ use crate::{
                   2 wrong use (flag, setting, path); 3 an incident was found and\n\
                   --fail-on-incident was given.\n\n\
                   Examples:\n  \
+                  alb502 diagnose --load-balancer shop --since 2h\n  \
                   alb502 diagnose ./logs --snapshot ./config\n  \
                   alb502 parse access.log.gz | head -1\n  \
                   alb502 probe http://10.0.1.5:8080/health\n  \
@@ -57,7 +61,7 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say why requests failed, from access-log files
+    /// Say why requests failed, from access logs: files or in S3
     Diagnose(diagnose::Arguments),
     /// Print access-log entries as JSON lines
     Parse(parse::Arguments),
@@ -65,6 +69,8 @@ enum Command {
     Rehearse(rehearse::Arguments),
     /// Run the Lambda's handler on an event, with a folder in place of AWS
     Invoke(invoke::Arguments),
+    /// Save the configuration of a load balancer as files
+    Snapshot(snapshot::Arguments),
     /// Ask a target as a load balancer does, and say what a load balancer would object to
     Probe(probe::Arguments),
     /// Let a bucket tell about new access logs, and keep what else it does
@@ -203,6 +209,7 @@ pub fn main() -> ExitCode {
         Command::Diagnose(arguments) => diagnose::run(&arguments, &environment),
         Command::Parse(arguments) => parse::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments, &environment),
+        Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments, &environment),
         Command::Rehearse(arguments) => rehearse::run(&arguments, &environment),
         Command::Attach(arguments) => attach::run(&arguments),

@@ -33,20 +33,28 @@ impl Progress {
 
     /// `file` of the files is being read, `megabytes` of it so far.
     pub(super) fn update(&mut self, file: usize, bytes: u64) {
-        if !self.is_terminal || self.started.elapsed() < PATIENCE {
+        let files = count(self.files as u64);
+        let (file, megabytes) = (count(file as u64), count(bytes / 1_000_000));
+        self.show(|_| format!("reading file {file} of {files}, {megabytes} MB"));
+    }
+
+    /// Shows a line, given the time since the beginning, unless it is too soon for another one.
+    pub(super) fn show(&mut self, line: impl FnOnce(Duration) -> String) {
+        let elapsed = self.started.elapsed();
+        if !self.is_terminal || elapsed < PATIENCE {
             return;
         }
         if self.shown.is_some_and(|shown| shown.elapsed() < PERIOD) {
             return;
         }
         self.shown = Some(Instant::now());
-        let _ = write!(
-            io::stderr().lock(),
-            "\r\x1b[Kreading file {} of {}, {} MB",
-            count(file as u64),
-            count(self.files as u64),
-            count(bytes / 1_000_000)
-        );
+        let _ = write!(io::stderr().lock(), "\r\x1b[K{}", line(elapsed));
+    }
+
+    /// How long it has taken so far.
+    #[cfg(feature = "aws")]
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Takes the line away.

@@ -197,7 +197,7 @@ impl Facts {
 }
 
 /// A load balancer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct LoadBalancer {
@@ -221,7 +221,7 @@ pub struct LoadBalancer {
 }
 
 /// The state of a load balancer: active, provisioning, active_impaired, failed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct LoadBalancerState {
@@ -232,7 +232,7 @@ pub struct LoadBalancerState {
 }
 
 /// A zone of a load balancer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct AvailabilityZone {
@@ -243,7 +243,7 @@ pub struct AvailabilityZone {
 }
 
 /// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Listener {
@@ -261,7 +261,7 @@ pub struct Listener {
 }
 
 /// A rule of a listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Rule {
@@ -273,7 +273,7 @@ pub struct Rule {
 }
 
 /// An action of a rule or a listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Action {
@@ -286,7 +286,7 @@ pub struct Action {
 }
 
 /// What a fixed-response action answers.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct FixedResponseConfig {
@@ -295,7 +295,7 @@ pub struct FixedResponseConfig {
 }
 
 /// A target group.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct TargetGroup {
@@ -346,7 +346,7 @@ impl TargetGroup {
 }
 
 /// One registered target and its health.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct TargetHealthDescription {
@@ -359,7 +359,7 @@ pub struct TargetHealthDescription {
 }
 
 /// A registered target: an instance id, an address or a function ARN.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct TargetDescription {
@@ -371,7 +371,7 @@ pub struct TargetDescription {
 }
 
 /// The health of a target: initial, healthy, unhealthy, unused, draining, unavailable.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct TargetHealth {
@@ -384,7 +384,7 @@ pub struct TargetHealth {
 }
 
 /// A security group.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct SecurityGroup {
@@ -400,7 +400,7 @@ pub struct SecurityGroup {
 }
 
 /// A rule of a security group.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct IpPermission {
@@ -422,7 +422,7 @@ pub struct IpPermission {
 }
 
 /// A reference to another security group.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct UserIdGroupPair {
@@ -439,7 +439,7 @@ pub struct UserIdGroupPair {
 }
 
 /// An IPv4 range of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct IpRange {
@@ -448,7 +448,7 @@ pub struct IpRange {
 }
 
 /// An IPv6 range of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Ipv6Range {
@@ -457,7 +457,7 @@ pub struct Ipv6Range {
 }
 
 /// A prefix list of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct PrefixListId {
@@ -466,7 +466,7 @@ pub struct PrefixListId {
 }
 
 /// A network interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct NetworkInterface {
@@ -482,7 +482,7 @@ pub struct NetworkInterface {
 }
 
 /// A private address of an interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct PrivateIpAddress {
@@ -490,7 +490,7 @@ pub struct PrivateIpAddress {
 }
 
 /// An IPv6 address of an interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Ipv6Address {
@@ -498,7 +498,7 @@ pub struct Ipv6Address {
 }
 
 /// A security group that an interface carries.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct GroupIdentifier {
@@ -507,7 +507,7 @@ pub struct GroupIdentifier {
 }
 
 /// What an interface is attached to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct NetworkInterfaceAttachment {
@@ -517,7 +517,7 @@ pub struct NetworkInterfaceAttachment {
 }
 
 /// An instance.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Instance {
@@ -530,7 +530,7 @@ pub struct Instance {
 }
 
 /// A subnet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Subnet {
@@ -543,7 +543,7 @@ pub struct Subnet {
 }
 
 /// An IPv6 block of a subnet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct Ipv6CidrBlockAssociation {
@@ -551,7 +551,7 @@ pub struct Ipv6CidrBlockAssociation {
 }
 
 /// A network ACL.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct NetworkAcl {
@@ -563,7 +563,7 @@ pub struct NetworkAcl {
 }
 
 /// The subnet that a network ACL guards.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct NetworkAclAssociation {
@@ -571,7 +571,7 @@ pub struct NetworkAclAssociation {
 }
 
 /// A rule of a network ACL.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct NetworkAclEntry {
@@ -587,7 +587,7 @@ pub struct NetworkAclEntry {
 }
 
 /// A range of ports, both ends included.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[expect(missing_docs, reason = "the names are the ones of the AWS API")]
 pub struct PortRange {

@@ -70,7 +70,7 @@ fn of_whoever_attaches() -> impl Iterator<Item = &'static Action> {
 }
 
 fn of_a_person() -> impl Iterator<Item = &'static Action> {
-    ACTIONS.iter().filter(|action| action.resource.is_for_a_person())
+    ACTIONS.iter().filter(|action| action.is_for_a_person())
 }
 
 #[test]
@@ -99,7 +99,9 @@ fn the_template_grants_exactly_the_actions() {
             ] }),
             Resource::Topic => json!({ "Ref": "Topic" }),
             Resource::Table => json!({ "Fn::GetAtt": "Table.Arn" }),
-            Resource::FactsRole | Resource::LogBucket => unreachable!("{resource:?}"),
+            Resource::FactsRole | Resource::LogBucket | Resource::LogBucketList => {
+                unreachable!("{resource:?}")
+            }
         },
     );
     let roles = json!({ "Fn::Sub": "arn:${AWS::Partition}:iam::*:role/${FactsRoleName}" });
@@ -174,7 +176,7 @@ fn in_the_readme(resource: Resource) -> Value {
         Resource::Topic => "arn:aws:sns:<REGION>:<ACCOUNT>:alb502",
         Resource::Table => "arn:aws:dynamodb:<REGION>:<ACCOUNT>:table/alb502",
         Resource::FactsRole => "arn:aws:iam::*:role/<FACTS ROLE>",
-        Resource::LogBucket => "arn:aws:s3:::<BUCKET>",
+        Resource::LogBucket | Resource::LogBucketList => "arn:aws:s3:::<BUCKET>",
     })
 }
 
@@ -201,7 +203,7 @@ fn row(action: &Action) -> String {
         Resource::Topic => "the topic",
         Resource::Table => "the table",
         Resource::FactsRole => "the role, in any account",
-        Resource::LogBucket => "the bucket",
+        Resource::LogBucket | Resource::LogBucketList => "the bucket",
     };
     format!("| `{}` | {on} | {} |", action.name, action.reason)
 }

@@ -17,6 +17,8 @@ fn on_terminal(environment: &[(&str, &str)], arguments: &[&str]) -> String {
         .env_remove("NO_COLOR")
         .env_remove("CLICOLOR")
         .env_remove("CLICOLOR_FORCE")
+        // A CI service is believed to show colour whatever its TERM says.
+        .env_remove("CI")
         .envs(environment.iter().copied())
         .stdin(std::process::Stdio::null())
         .output()

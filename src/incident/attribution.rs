@@ -78,18 +78,7 @@ mod tests {
     }
 
     fn record(first: i64, last: i64) -> Record {
-        let open = Open {
-            id: "alb502-0123456789ab".to_owned(),
-            first,
-            last,
-            told: None,
-            causes: Vec::new(),
-            reviewed: i64::MIN,
-            signatures: Vec::new(),
-            attributed: 0,
-            idle: None,
-            usual_rate: None,
-        };
+        let open = Open::new("alb502-0123456789ab".to_owned(), first, last, None);
         Record { open: Some(open), ..Record::new("app/shop/1", None) }
     }
 

@@ -88,18 +88,7 @@ pub fn judge(now: i64, windows: &GroupWindows, record: &Record, settings: &Setti
     {
         let group = record.target_group.as_deref();
         let id = incident_id(&record.load_balancer, group, Kind::Spike, start_of(first));
-        record.open = Some(Open {
-            id,
-            first,
-            last,
-            told: None,
-            causes: Vec::new(),
-            reviewed: i64::MIN,
-            signatures: Vec::new(),
-            attributed: 0,
-            idle: None,
-            usual_rate: spikes::usual_rate(&tallies, first),
-        });
+        record.open = Some(Open::new(id, first, last, spikes::usual_rate(&tallies, first)));
     }
     if let Some(open) = &mut record.open {
         record.watched = join(now, windows, open, &spikes);

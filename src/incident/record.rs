@@ -112,6 +112,25 @@ const MAX_OVER: usize = 80;
 /// No window of this millennium has a larger number, and its time still fits into microseconds.
 const MAX_WINDOW: i64 = 1_000_000_000;
 
+impl Open {
+    /// An incident of these windows of which nothing was said yet. `usual_rate` is that of the hour
+    /// before it, 0 to 1.
+    pub fn new(id: String, first: i64, last: i64, usual_rate: Option<f64>) -> Self {
+        Self {
+            id,
+            first,
+            last,
+            told: None,
+            causes: Vec::new(),
+            reviewed: i64::MIN,
+            signatures: Vec::new(),
+            attributed: 0,
+            idle: None,
+            usual_rate,
+        }
+    }
+}
+
 impl Record {
     /// A target group of which nothing was said yet.
     pub fn new(load_balancer: &str, target_group: Option<&str>) -> Self {
@@ -198,18 +217,7 @@ mod tests {
     const W: i64 = 5_983_920;
 
     fn open(first: i64, last: i64) -> Open {
-        Open {
-            id: "alb502-000000000000".to_owned(),
-            first,
-            last,
-            told: None,
-            causes: Vec::new(),
-            reviewed: i64::MIN,
-            signatures: Vec::new(),
-            attributed: 0,
-            idle: None,
-            usual_rate: None,
-        }
+        Open::new("alb502-000000000000".to_owned(), first, last, None)
     }
 
     fn close(record: &mut Record, first: i64, last: i64, now: i64) {

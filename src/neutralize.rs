@@ -132,12 +132,25 @@ pub fn chat(text: &str) -> String {
     shown
 }
 
-/// Cuts text after `max` characters, with a mark, and not inside of an escape of [`chat`].
+/// How long a service that is written in Java or JavaScript finds a text: in units of UTF-16, of which a
+/// character has one or two.
+pub fn utf16_length(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// Cuts text after `max` characters, as [`utf16_length`] counts them, with a mark, and not inside of an
+/// escape of [`chat`].
 pub fn cut(text: &str, max: usize) -> String {
-    if text.char_indices().nth(max).is_none() {
+    if utf16_length(text) <= max {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(max.saturating_sub(3)).collect();
+    let mut room = max.saturating_sub(3);
+    let fits = |c: &char| {
+        let left = room.checked_sub(c.len_utf16());
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let mut short: String = text.chars().take_while(fits).collect();
     if let Some(at) = short.rfind('&')
         && short.len() - at < "&amp;".len()
         && !short.get(at..).unwrap_or_default().contains(';')
@@ -261,6 +274,8 @@ mod tests {
         assert_eq!(cut("abc&lt;def", 10), "abc&lt;def");
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "...");
+        assert_eq!(cut("\u{1f600}\u{1f600}", 4), "\u{1f600}\u{1f600}");
+        assert_eq!(cut("\u{1f600}\u{1f600}\u{1f600}", 5), "\u{1f600}...");
     }
 
     proptest! {

@@ -76,7 +76,7 @@ pub struct Diagnosis {
     pub severity: Severity,
     /// The first line that a person reads.
     pub summary: String,
-    /// The same, for relays that render a top-level text.
+    /// The same; in a message it is what [`crate::notification::chat::text`] makes for relays.
     pub text: String,
     /// The load balancer.
     pub load_balancer: LoadBalancerName,

@@ -81,7 +81,7 @@ const LIMITS: [Limits; 4] = [
         figures: 0,
         checks: 3,
         outcomes: CheckOutcome::Fail,
-        chars: 120,
+        chars: 100,
     },
 ];
 
@@ -230,7 +230,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::notification::{HttpsBody, render, tests};
+    use crate::notification::{HttpsBody, chat, render, tests};
 
     /// Every text of the diagnosis, long and of one character.
     fn huge(character: char, length: usize, many: usize) -> Diagnosis {
@@ -264,14 +264,15 @@ mod tests {
     #[test]
     fn the_worst_characters_still_fit() {
         for character in ['a', '"', '\\', '\u{1}', '&', '`', '.', '\u{1f600}', '\u{202e}'] {
-            // 119: no text is cut, and no command is dropped.
-            for (length, many) in [(119, 3), (119, 100), (2_000, 10)] {
+            // 99: no text is cut, and no command is dropped.
+            for (length, many) in [(99, 3), (99, 100), (2_000, 10)] {
                 for https_body in [HttpsBody::Chat, HttpsBody::Json] {
                     let message = render(&huge(character, length, many), https_body);
                     let bytes = message.message.len();
                     assert!(fits(&message), "{bytes} with {many} of {length} {character:?}");
                     let machine: Value = serde_json::from_str(&message.json).unwrap();
                     assert!(tests::schema().is_valid(&machine), "{character:?}");
+                    tests::check_chat(&message, https_body);
                     let said = machine["gaps"].as_array().unwrap().last().unwrap();
                     assert!(many == 3 || said["fact"] == "parts of this message");
                 }
@@ -300,6 +301,7 @@ mod tests {
         let diagnosis = tests::diagnosis("/a", "Words.", 3);
         let machine: Value =
             serde_json::from_str(&render(&diagnosis, HttpsBody::Chat).json).unwrap();
-        assert_eq!(machine, serde_json::to_value(&diagnosis).unwrap());
+        let text = chat::text(&diagnosis);
+        assert_eq!(machine, serde_json::to_value(Diagnosis { text, ..diagnosis }).unwrap());
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod wrap;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::diagnosis::{Diagnosis, Kind, Severity};
 use crate::neutralize;
@@ -51,8 +51,9 @@ pub fn render(diagnosis: &Diagnosis, https_body: HttpsBody) -> Notification {
 
 fn render_whole(diagnosis: &Diagnosis, https_body: HttpsBody) -> Notification {
     let text = text::text(diagnosis);
-    let value = serde_json::to_value(diagnosis).unwrap_or(Value::Null);
-    let json = value.to_string();
+    let published = Diagnosis { text: chat::text(diagnosis), ..diagnosis.clone() };
+    // In the order of the fields, not of the alphabet: whoever shows it as it is shows the answer first.
+    let json = serde_json::to_string(&published).unwrap_or_default();
     let https = match https_body {
         HttpsBody::Chat => chat::notification(diagnosis).to_string(),
         HttpsBody::Json => json.clone(),
@@ -71,7 +72,7 @@ fn render_whole(diagnosis: &Diagnosis, https_body: HttpsBody) -> Notification {
         message: message.to_string(),
         attributes: attributes(diagnosis),
         text,
-        json: format!("{value:#}\n"),
+        json: serde_json::to_string_pretty(&published).unwrap_or_default() + "\n",
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whole messages of a hostile diagnosis: sizes, limits, schema, and nothing that comes alive.
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 use crate::diagnosis::{
@@ -141,7 +143,49 @@ pub(super) fn schema() -> &'static jsonschema::Validator {
         .get_or_init(|| jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap())
 }
 
-fn bodies(notification: &Notification) -> BTreeMap<String, String> {
+/// The schema of the chat notification, which refuses what it does not name.
+fn chat_schema() -> &'static jsonschema::Validator {
+    static VALIDATOR: std::sync::OnceLock<jsonschema::Validator> = std::sync::OnceLock::new();
+    VALIDATOR.get_or_init(|| {
+        jsonschema::validator_for(&serde_json::from_str(chat::SCHEMA).unwrap()).unwrap()
+    })
+}
+
+/// What holds for the chat, whoever wrote what is in it.
+pub(super) fn check_chat(message: &Notification, https_body: HttpsBody) {
+    let bodies = bodies(message);
+    let machine: Value = serde_json::from_str(&bodies["lambda"]).unwrap();
+    let mut said = vec![(machine["text"].clone(), chat::MAX_TEXT)];
+    if https_body == HttpsBody::Chat {
+        let chat: Value = serde_json::from_str(&bodies["https"]).unwrap();
+        if let Err(error) = chat_schema().validate(&chat) {
+            panic!("{error}: {chat:#}");
+        }
+        let content = &chat["content"];
+        said.push((content["title"].clone(), chat::MAX_TITLE));
+        said.push((chat["metadata"]["summary"].clone(), chat::MAX_TITLE));
+        said.push((content["description"].clone(), chat::MAX_DESCRIPTION));
+        let list = |list: &Value, max| {
+            list.as_array().unwrap().iter().cloned().map(|it| (it, max)).collect::<Vec<_>>()
+        };
+        said.extend(list(&content["nextSteps"], chat::MAX_NEXT_STEP));
+        said.extend(list(&content["keywords"], chat::MAX_KEYWORD));
+    }
+    for (text, max) in said {
+        let text = text.as_str().unwrap();
+        assert!(neutralize::utf16_length(text) <= max, "{max}: {text}");
+        // Slack knows three escapes; anything else behind an ampersand, and any < or >, is markup.
+        for (at, _) in text.match_indices('&') {
+            let is_escape = ["&amp;", "&lt;", "&gt;"].iter().any(|it| text[at..].starts_with(it));
+            assert!(is_escape, "{text}");
+        }
+        assert!(!text.contains(['<', '>', '@', '\u{1b}', '\r']), "{text}");
+        assert!(!text.contains("http://") && !text.contains("https://"), "{text}");
+        assert!(text.matches("```").count().is_multiple_of(2), "{text}");
+    }
+}
+
+pub(super) fn bodies(notification: &Notification) -> BTreeMap<String, String> {
     serde_json::from_str(&notification.message).unwrap()
 }
 
@@ -182,6 +226,35 @@ fn the_schema_refuses_what_is_wrong() {
 }
 
 #[test]
+fn the_chat_schema_refuses_what_the_service_would() {
+    let right = chat::notification(&diagnosis("/a", "Words.", 1));
+    assert!(chat_schema().is_valid(&right));
+    let long = |length| json!("a".repeat(length));
+    for (pointer, fits, wrong) in [
+        ("/version", json!("1.0"), json!(1.0)),
+        ("/source", json!("custom"), json!("alb502")),
+        ("/content/textType", json!("client-markdown"), json!("markdown")),
+        ("/content/title", long(250), long(251)),
+        ("/content/description", long(8000), long(8001)),
+        ("/content/nextSteps/0", long(350), long(351)),
+        ("/content/keywords/0", long(75), long(76)),
+        ("/metadata/relatedResources/0", json!("arn:aws:x"), json!("http://evil.test")),
+        ("/metadata/additionalContext/window", json!("a"), json!("a b")),
+    ] {
+        for (value, is_valid) in [(fits, true), (wrong, false)] {
+            let mut notification = right.clone();
+            *notification.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(chat_schema().is_valid(&notification), is_valid, "{pointer}");
+        }
+    }
+    for object in ["", "/content", "/metadata"] {
+        let mut notification = right.clone();
+        notification.pointer_mut(object).unwrap()["color"] = json!("red");
+        assert!(!chat_schema().is_valid(&notification), "{object}");
+    }
+}
+
+#[test]
 fn hostile_text_stays_text() {
     let notification = render(&diagnosis(HOSTILE, "Words.", 1), HttpsBody::Chat);
     let bodies = bodies(&notification);
@@ -196,6 +269,8 @@ fn hostile_text_stays_text() {
     for keyword in chat["content"]["keywords"].as_array().unwrap() {
         assert!(!keyword.as_str().unwrap().contains('<'));
     }
+    check_chat(&notification, HttpsBody::Chat);
+    check_chat(&render(&diagnosis("/a", HOSTILE, 100), HttpsBody::Chat), HttpsBody::Chat);
     assert!(!notification.subject.contains(['\r', '\n', '\u{1b}']));
     // A relay takes plain messages with these letters for a payload of its own.
     let short = &self::bodies(&render(
@@ -213,16 +288,7 @@ fn a_huge_diagnosis_still_fits_and_is_valid() {
         assert!(notification.message.len() < 256 * 1024, "{}", notification.message.len());
         let machine: Value = serde_json::from_str(&bodies(&notification)["sqs"]).unwrap();
         assert!(schema().is_valid(&machine));
-        let chat: Value = serde_json::from_str(&bodies(&notification)["https"]).unwrap();
-        let length = |value: &Value| value.as_str().unwrap().chars().count();
-        assert!(length(&chat["content"]["title"]) <= chat::MAX_TITLE);
-        assert!(length(&chat["content"]["description"]) <= chat::MAX_DESCRIPTION);
-        for step in chat["content"]["nextSteps"].as_array().unwrap() {
-            assert!(length(step) <= chat::MAX_NEXT_STEP);
-        }
-        for keyword in chat["content"]["keywords"].as_array().unwrap() {
-            assert!(length(keyword) <= chat::MAX_KEYWORD);
-        }
+        check_chat(&notification, HttpsBody::Chat);
     }
 }
 
@@ -237,10 +303,11 @@ proptest! {
         for line in email.lines() {
             let is_command = line.trim_start().starts_with("$ ");
             let is_one_word = line.split_whitespace().count() <= 3;
-            prop_assert!(line.chars().count() <= 78 || is_command || is_one_word, "{line:?}");
+            prop_assert!(line.width() <= 78 || is_command || is_one_word, "{line:?}");
             prop_assert!(!line.contains("://"));
         }
         let machine: Value = serde_json::from_str(&bodies(&notification)["lambda"]).unwrap();
         prop_assert!(schema().is_valid(&machine));
+        check_chat(&notification, HttpsBody::Chat);
     }
 }

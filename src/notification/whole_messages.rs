@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{tests::schema, *};
 use crate::{
@@ -367,7 +369,7 @@ fn the_chat_notification() {
                   "undetermined"
                 ],
                 "nextSteps": [
-                  "Raise the keep-alive timeout of the application above the 60 s of the load balancer, to 65 s or more. Until then, see its idle timeout:",
+                  "Raise the keep-alive timeout of the application above the 60 s of the load balancer, to 65 s or more. Until then, see its idle timeout. (The command is above.)",
                   "Then watch HTTPCode_ELB_502_Count fall to zero."
                 ],
                 "textType": "client-markdown",
@@ -391,6 +393,32 @@ fn the_chat_notification() {
               "version": "1.0"
             }
         "#]],
+    );
+}
+
+#[test]
+fn the_text_for_relays() {
+    is(
+        &chat::text(&incident()),
+        &expect![[r#"
+        :warning: shop-web: The targets close idle connections before the load balancer does (keepalive-race, high confidence). 41 of 1,204 requests failed (3.4 %).
+        *Partial*: 1 of 2 objects could not be read to the end: the numbers are at least these
+        *Do*
+        1. Raise the keep-alive timeout of the application above the 60 s of the load balancer, to 65 s or more. Until then, see its idle timeout:
+        ```
+        aws elbv2 describe-load-balancer-attributes \
+          --load-balancer-arn arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/01
+        ```
+        2. Then watch HTTPCode_ELB_502_Count fall to zero.
+        *keepalive-race* (high confidence, 98 % of the failures): The targets close idle connections before the load balancer does
+        • 40 of 41 failures: the request was sent, and the connection closed within a moment and without a response.
+        • The load balancer keeps idle connections for 60 s.
+        • _Against:_ 2 of 40 came sooner than 4.5 s after the previous answer.
+        *undetermined* (low confidence, 2.4 % of the failures): No cause fits these failures
+        *Check keep-alive-exceeds-idle-timeout*: The idle timeout of shop is 60 s, but the rows show a keep-alive timeout of about 5 s (4.9 to 5.2, 38 gaps).
+        *Why Healthy all the same*: Every health check opens a connection of its own and closes it: it never meets one that the target has just closed.
+        *Could not be seen*: target health, listener rules, subnets
+    "#]],
     );
 }
 
@@ -478,7 +506,7 @@ fn every_name_is_required_and_new_ones_are_allowed() {
 /// True when the line fits, or is nothing but a label and one word that fits nowhere.
 fn fits_or_cannot(line: &str) -> bool {
     let words_before = line.trim_end().rfind(' ').map_or(0, |space| space + 1);
-    line.chars().count() <= 78 || words_before <= LONGEST_LABEL
+    line.width() <= 78 || words_before <= LONGEST_LABEL
 }
 
 /// `Load balancer  `.

@@ -1,15 +1,17 @@
 //! Prose that fits a terminal and an email. All that is printed passes here, so here is the net under
 //! everything that comes from outside.
 
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::neutralize;
 
-/// The width of prose, in characters.
+/// The width of prose, in columns of a screen: a letter of Chinese takes two.
 pub(crate) const WIDTH: usize = 78;
 
 /// Breaks prose into lines: the first begins with `first`, the others with as many spaces. A word longer
 /// than a line stays whole.
 pub(crate) fn wrap(first: &str, prose: &str, out: &mut String) {
-    let indent = first.chars().count();
+    let indent = first.width();
     out.push_str(first);
     let mut column = indent;
     let mut is_first = true;
@@ -25,7 +27,7 @@ pub(crate) fn wrap(first: &str, prose: &str, out: &mut String) {
             }
             None => word.to_owned(),
         };
-        let length = word.chars().count();
+        let length = word.width();
         if !is_first && WIDTH < column + 1 + length {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent));
@@ -70,11 +72,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_fit_or_are_one_word(prose in "[a-z <>:.]{0,400}", indent in 0_usize..12) {
+        fn lines_fit_or_are_one_word(prose in "[a-z <>:.\u{65e5}\u{1f600}]{0,400}", indent in 0_usize..12) {
             let mut out = String::new();
             wrap(&" ".repeat(indent), &prose, &mut out);
             for line in out.lines() {
-                let fits = line.chars().count() <= WIDTH;
+                let fits = line.width() <= WIDTH;
                 prop_assert!(fits || line.split_whitespace().count() == 1, "{line:?}");
             }
             let words = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();

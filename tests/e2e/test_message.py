@@ -13,6 +13,7 @@ from policy import granted
 from processes import ROOT
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "src/notification/schema.json").read_text()))
+CHAT = Draft202012Validator(json.loads((ROOT / "src/notification/chat.schema.json").read_text()))
 
 
 def check_of(outcome: Outcome, check_id: str) -> dict[str, str]:
@@ -103,6 +104,9 @@ def test_each_protocol_has_its_own_body(world: World) -> None:
     for machine in ("sqs", "lambda", "http", "email-json"):
         SCHEMA.validate(json.loads(bodies[machine]))
     chat = json.loads(bodies["https"])
+    CHAT.validate(chat)
+    text = json.loads(bodies["lambda"])["text"]
+    assert "blocked-port" in text and "*Do*" in text and len(text) <= 3000
     assert (chat["version"], chat["source"]) == ("1.0", "custom")
     assert chat["metadata"]["threadId"] == outcome.diagnosis["incident_id"]
     email = bodies["email"]

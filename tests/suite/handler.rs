@@ -141,16 +141,26 @@ fn an_unreadable_object_fails_the_invocation_after_the_others_were_handled() {
     assert_eq!(published.messages.into_inner().len(), 1);
 }
 
-#[test]
-fn the_rows_before_the_damage_count_and_are_marked() {
+fn damaged() -> (HandlerError, Vec<(Diagnosis, Notification)>) {
     let folder = tempfile::tempdir().unwrap();
     let whole = gzip(&rows(REFUSED, 200));
     let key = key(1, "cut");
     put(folder.path(), &key, &whole[..whole.len() - 10]);
     let published = Published::default();
     let error = run(folder.path(), &event(&[&key]), &published).unwrap_err();
+    (error, published.messages.into_inner())
+}
+
+/// What is told of an object that ends early.
+pub(crate) fn a_damaged_object() -> Vec<Diagnosis> {
+    damaged().1.into_iter().map(|(diagnosis, _)| diagnosis).collect()
+}
+
+#[test]
+fn the_rows_before_the_damage_count_and_are_marked() {
+    let (error, messages) = damaged();
+    let key = key(1, "cut");
     assert!(error.to_string().contains(&key), "{error}");
-    let messages = published.messages.into_inner();
     assert!(100 < messages[0].0.failures, "{}", messages[0].0.failures);
     assert!(messages[0].0.objects[0].error.is_some());
     assert!(messages[0].1.text.contains(&key), "{}", messages[0].1.text);
@@ -190,8 +200,8 @@ fn a_rule_that_answers_on_purpose_is_no_message() {
     assert_eq!(published.messages.into_inner().len(), 0);
 }
 
-#[test]
-fn a_trickle_is_told_when_it_is_about_something() {
+/// One failure in each of eight windows, and what is told of them.
+fn trickling() -> (Summary, Vec<(Diagnosis, Notification)>) {
     let folder = tempfile::tempdir().unwrap();
     // One failure beside 120 answers in each of eight windows.
     let hour: String = (0..8)
@@ -203,8 +213,19 @@ fn a_trickle_is_told_when_it_is_about_something() {
     put(folder.path(), &key(1, "a"), &gzip(&hour));
     let published = Published::default();
     let done = run(folder.path(), &event(&[&key(1, "a")]), &published).unwrap();
+    (done, published.messages.into_inner())
+}
+
+/// What the function tells of a trickle.
+pub(crate) fn a_trickle() -> Vec<Diagnosis> {
+    trickling().1.into_iter().map(|(diagnosis, _)| diagnosis).collect()
+}
+
+#[test]
+fn a_trickle_is_told_when_it_is_about_something() {
+    let (done, messages) = trickling();
     assert_eq!((done.entries, done.published), (968, 1));
-    let (diagnosis, message) = &published.messages.into_inner()[0];
+    let (diagnosis, message) = &messages[0];
     assert_eq!(diagnosis.kind, alb502::diagnosis::Kind::Trickle);
     assert!(message.text.contains("told at most once a day"), "{}", message.text);
 }

@@ -133,6 +133,13 @@ fn rows(failed: u64) -> Vec<u8> {
     story::object(1, 0, &[web, api]).rows
 }
 
+/// What is told while nothing can be remembered.
+pub(crate) fn told_alone() -> Vec<Diagnosis> {
+    let world = World::new(rows(9), 0);
+    handled(&world).unwrap_err();
+    world.told.into_inner().into_iter().map(|(diagnosis, _)| diagnosis).collect()
+}
+
 #[test]
 fn a_ledger_that_stops_answering_at_any_call_keeps_nothing_silent_and_says_nothing_twice() {
     let all = World::new(rows(9), u64::MAX);

@@ -28,6 +28,8 @@ mod made_up;
 mod matrix;
 #[cfg(feature = "cli")]
 mod merged;
+#[cfg(feature = "cli")]
+mod messages;
 #[cfg(feature = "aws")]
 mod permissions;
 mod portions;

@@ -64,7 +64,7 @@ fn end(object: &Object) -> Option<i64> {
 }
 
 /// Four healthy windows after the last one, of the target group of an incident: then it is over.
-fn healthy_after(all: &[Object], incident: &Diagnosis) -> Vec<Object> {
+pub(crate) fn healthy_after(all: &[Object], incident: &Diagnosis) -> Vec<Object> {
     let of_load_balancer = |object: &&Object| {
         let key = ObjectKey::parse(&object.name);
         key.skip_reason().is_none()
@@ -114,7 +114,7 @@ fn healthy_after(all: &[Object], incident: &Diagnosis) -> Vec<Object> {
 
 /// Delivers the objects one by one, late by 1 to 9 minutes after the end of their window, and gives back
 /// what was told.
-fn told_one_by_one(told: &Told, all: &[Object]) -> Vec<Diagnosis> {
+pub(crate) fn told_one_by_one(told: &Told, all: &[Object]) -> Vec<Diagnosis> {
     let lookup =
         |name: &str| (name == "ALB502_INCLUDE_IDLE_TIMEOUT_504").then(|| "true".to_owned());
     let config = Config::from_lookup(lookup).unwrap();

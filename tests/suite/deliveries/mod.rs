@@ -15,7 +15,7 @@ mod world;
 
 use std::{collections::BTreeMap, io};
 
-use alb502::{config::Config, ports::Metrics};
+use alb502::{config::Config, diagnosis::Diagnosis, ports::Metrics};
 use chance::Chance;
 use drive::{Delivery, Outcome, run};
 use serde_json::Value;
@@ -131,6 +131,29 @@ fn seeds() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("ALB502_SEEDS") else { return 0..16 };
     let (from, to) = text.split_once("..").expect("ALB502_SEEDS=FROM..TO");
     from.parse().unwrap()..to.parse().unwrap()
+}
+
+/// What is told of an incident that lasts for an hour and a half, and gets ten times worse.
+pub(crate) fn a_long_incident() -> Vec<Diagnosis> {
+    let part = |window: i64| {
+        let (answered, failed) = match window {
+            1..=14 => (200, 5),
+            15..=17 => (100, 90),
+            _ => (200, 0),
+        };
+        story::object(1, window, &[story::Part { answered, failed, ..story::Part::default() }])
+    };
+    let objects: Vec<Object> = (0..22).map(part).collect();
+    let deliver = |(object, request_id): (&Object, u64)| Delivery {
+        at: object.end() + 60 * SECOND,
+        keys: vec![object.key.clone()],
+        failed: 0,
+        request_id,
+    };
+    let deliveries = objects.iter().zip(1..).map(deliver).collect();
+    let world = World::new(objects, 1, Faults::default());
+    run(&world, &config(), deliveries, 40);
+    world.messages.into_inner().into_iter().map(|it| it.diagnosis).collect()
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::neutralize;
+
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogFile {
@@ -16,23 +18,63 @@ pub struct LogFile {
     pub asked_for: bool,
 }
 
+/// The path that means standard input.
+const STANDARD_INPUT: &str = "-";
+
+impl LogFile {
+    /// What it is called.
+    pub fn name(&self) -> String {
+        if is_standard_input(&self.path) {
+            "standard input".to_owned()
+        } else {
+            self.path.display().to_string()
+        }
+    }
+
+    /// The same in a sentence.
+    pub fn shown(&self) -> String {
+        if is_standard_input(&self.path) { self.name() } else { shown(&self.path) }
+    }
+}
+
+/// True for `-`; a file of this name is `./-`.
+pub fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == STANDARD_INPUT
+}
+
+/// A path in a sentence, on one line: in quotes when it has spaces, so that it can be copied.
+pub fn shown(path: &Path) -> String {
+    let path = neutralize::line(&path.display().to_string());
+    if path.contains(' ') && !path.contains('\'') { format!("'{path}'") } else { path }
+}
+
+/// Why a file or folder cannot be read, and what to do about it.
+pub fn unreadable(error: &io::Error) -> String {
+    let step = match error.kind() {
+        io::ErrorKind::PermissionDenied => "let this user read it, or copy it to where it may",
+        io::ErrorKind::NotFound => "it was there before; look who takes it away",
+        _ => "look whether the disk or share is there, or copy it to a local disk",
+    };
+    format!("cannot be read ({error}): {step}")
+}
+
 /// A path that leads nowhere.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// Nothing is there.
     #[error(
         "{}: no such file or folder. Give access-log files (.log, .log.gz) or folders that hold them, \
-         such as a copy of the bucket's AWSLogs folder.", .0.display()
+         such as a copy of the bucket's AWSLogs folder; - is standard input.", shown(.0)
     )]
     Missing(PathBuf),
     /// A folder without a log.
     #[error(
         "{}: no file in this folder ends in .log or .gz. Copy logs into it, for example with \
-         `aws s3 cp --recursive s3://<BUCKET>/<PREFIX>/AWSLogs/ <FOLDER>`.", .0.display()
+         `aws s3 cp --recursive s3://<BUCKET>/<PREFIX>/AWSLogs/ <FOLDER>`.", shown(.0)
     )]
     NoLogs(PathBuf),
     /// It cannot be read.
-    #[error("{}: {error}", .path.display())]
+    #[error("{} {}", shown(.path), unreadable(.error))]
     Unreadable {
         /// Where.
         path: PathBuf,
@@ -41,14 +83,18 @@ pub enum PathError {
     },
 }
 
-/// The files that paths lead to: a file is taken as it is, a folder with its folders. Sorted, each
-/// once.
+/// The files that paths lead to: a file is taken as it is, a folder with its folders, `-` as standard
+/// input. Sorted, each once.
 ///
 /// # Errors
 /// When a path does not exist, cannot be read, or is a folder without a log.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<LogFile>, PathError> {
     let mut files = Vec::new();
     for path in paths {
+        if is_standard_input(path) {
+            files.push(LogFile { path: path.clone(), asked_for: true });
+            continue;
+        }
         let unreadable = |error| PathError::Unreadable { path: path.clone(), error };
         let metadata = match path.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -96,12 +142,16 @@ fn may_be_a_log(path: &Path) -> bool {
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 128 * 1024;
 
-/// Streams a file to `sink`, until it says break.
+/// Streams a file, or standard input for `-`, to `sink`, until it says break.
 ///
 /// # Errors
 /// When the file cannot be opened or read.
 pub fn stream(path: &Path, sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file: Box<dyn io::Read> = if is_standard_input(path) {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path)?)
+    };
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let count = match file.read(&mut buffer) {

@@ -7,6 +7,7 @@ pub mod subject;
 pub mod text;
 
 mod course;
+mod damaged;
 mod fit;
 pub(crate) mod wrap;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     course,
+    damaged::damaged,
     wrap::{command, wrap},
 };
 use crate::{
@@ -106,7 +107,7 @@ pub(super) fn split(diagnosis: &Diagnosis) -> impl Iterator<Item = (u64, &'stati
         (diagnosis.target_502, "502 by the target"),
         (diagnosis.connect_504, "504 after the connect timeout"),
         (diagnosis.idle_504, "504 after the idle timeout"),
-        (diagnosis.intentional_502, "502 on purpose, not counted"),
+        (diagnosis.intentional_502, "502 on purpose, counted apart"),
     ]
     .into_iter()
     .filter(|(number, _)| 0 < *number)
@@ -310,12 +311,7 @@ fn reading(diagnosis: &Diagnosis, out: &mut String) {
         ));
     }
     wrap("  ", &format!("{line}."), out);
-    for object in &diagnosis.objects {
-        if let Some(error) = object.error.as_ref().filter(|_| object.is_damaged()) {
-            wrap("  ", &format!("Damaged, {}:", error.trim_end_matches('.')), out);
-            wrap("    ", &neutralize::object_name(&object.name), out);
-        }
-    }
+    damaged(&diagnosis.objects, out);
     out.push('\n');
     wrap(
         "",

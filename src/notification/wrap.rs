@@ -11,27 +11,36 @@ pub(crate) const WIDTH: usize = 78;
 /// Breaks prose into lines: the first begins with `first`, the others with as many spaces. A word longer
 /// than a line stays whole.
 pub(crate) fn wrap(first: &str, prose: &str, out: &mut String) {
-    let indent = first.width();
-    out.push_str(first);
-    let mut column = indent;
-    let mut is_first = true;
     let prose = neutralize::line(prose);
-    let mut words = prose.split_whitespace().peekable();
-    while let Some(word) = words.next() {
+    let words = prose.split_whitespace().map(ToOwned::to_owned);
+    fill(first, &" ".repeat(first.width()), words, out);
+}
+
+/// Fills lines with harmless words: the first begins with `first`, the others with `rest`. A word longer
+/// than a line stays whole.
+pub(crate) fn fill(
+    first: &str,
+    rest: &str,
+    words: impl IntoIterator<Item = String>,
+    out: &mut String,
+) {
+    out.push_str(first);
+    let mut column = first.width();
+    let mut is_first = true;
+    let mut words = words.into_iter().peekable();
+    while let Some(mut word) = words.next() {
         // A number stays with its unit.
-        let unit = words.peek().filter(|next| is_unit(next) && ends_in_digit(word)).copied();
-        let word = match unit {
-            Some(unit) => {
-                words.next();
-                format!("{word} {unit}")
-            }
-            None => word.to_owned(),
-        };
+        if ends_in_digit(&word)
+            && let Some(unit) = words.next_if(|next| is_unit(next))
+        {
+            word.push(' ');
+            word.push_str(&unit);
+        }
         let length = word.width();
         if !is_first && WIDTH < column + 1 + length {
             out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
+            out.push_str(rest);
+            column = rest.width();
             is_first = true;
         }
         if !is_first {

@@ -17,7 +17,7 @@ use crate::{
         keep_alive::{Comparison, Timer, stop_gap_seconds},
         server_defaults,
     },
-    numbers::{count, percent, plural, seconds},
+    numbers::{count, percent, seconds},
 };
 
 pub(super) const CAUSE: Cause = Cause {
@@ -328,12 +328,11 @@ fn say_timer(timer: &Timer, name_targets: bool, claimed: &Claimed<'_>, said: &mu
         fit,
         timer.of,
         format!(
-            "{} of {}{} came {} after {which} of the same target through the same load-balancer node; \
+            "{} of {} came {} after {which} of the same target through the same load-balancer node; \
              of the successful requests beside them {} did. So {who} {verb} idle connections after \
              about {}.",
             count(fit),
-            count(timer.of),
-            words::with_those_around(timer.of, claimed),
+            words::closed_requests(timer.of, claimed),
             between(timer.first, timer.last),
             percent(timer.healthy_share),
             seconds(timer.estimate.best)
@@ -358,8 +357,10 @@ fn say_timer(timer: &Timer, name_targets: bool, claimed: &Claimed<'_>, said: &mu
             timer.of - fit,
             timer.of,
             format!(
-                "{} came after no such pause: rows may be missing, or another cause is mixed in.",
-                plural(timer.of - fit, "request")
+                "The other {} of these {} came after no such pause: rows may be missing, or another cause is \
+                 mixed in.",
+                count(timer.of - fit),
+                count(timer.of)
             ),
         ));
     }

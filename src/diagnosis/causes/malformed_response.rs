@@ -185,13 +185,12 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             poison.after,
             poison.of,
             format!(
-                "{} of {}{} came after an answer to {} of the same target through the same \
+                "{} of {} came after an answer to {} of the same target through the same \
                  load-balancer node; of the successful requests beside them {} did. That answer \
                  leaves bytes on its connection, and the next request on it gets them as its \
                  response.",
                 count(poison.after),
-                count(poison.of),
-                words::with_those_around(poison.of, claimed),
+                words::closed_requests(poison.of, claimed),
                 neutralize::plain(&poison.path),
                 percent(poison.healthy_share)
             ),

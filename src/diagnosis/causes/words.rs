@@ -37,9 +37,17 @@ pub(super) fn fewer_than_rows(counted: u64, claimed: &Claimed<'_>) -> Option<Sta
     })
 }
 
-/// Said where pauses are counted: those of failures just outside the incident are looked at as well.
-pub(super) fn with_those_around(of: u64, claimed: &Claimed<'_>) -> &'static str {
-    if claimed.of < of { ", those just before and after the incident among them," } else { "" }
+/// How many closed requests are looked at where pauses are counted, and which, when they are not those of
+/// the cause: the ones just outside the incident are as well, and those of causes beside it.
+pub(super) fn closed_requests(of: u64, claimed: &Claimed<'_>) -> String {
+    let number = count(of);
+    if claimed.of < of {
+        format!("{number}, those just before and after the incident among them,")
+    } else if claimed.count < of {
+        format!("{number} closed requests, those of other causes among them,")
+    } else {
+        number
+    }
 }
 
 /// How the rows lie over targets and paths.

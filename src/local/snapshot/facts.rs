@@ -397,14 +397,12 @@ fn pick<'a, T>(
         )));
     }
     match candidates.as_slice() {
-        [] => Err(source.gap(format!("no file {} in the snapshot", source.file(Some(name))))),
+        [] => Err(source.missing(Some(name))),
         several if several.iter().any(|file| file.content.is_none()) => Err(source.gap(format!(
             "{} in the snapshot cannot be read",
             source.file(several[0].name.as_deref())
         ))),
-        [first, ..] => first.content.as_ref().ok_or_else(|| {
-            source.gap(format!("no file {} in the snapshot", source.file(Some(name))))
-        }),
+        [first, ..] => first.content.as_ref().ok_or_else(|| source.missing(Some(name))),
     }
 }
 

@@ -29,8 +29,7 @@ impl Snapshot {
             .filter(|file| file.name.as_deref().is_none_or(|of| of == name))
             .collect();
         if files.is_empty() {
-            let file = METRICS.file(None);
-            return Fact::Unknown(METRICS.gap(format!("no file {file} in the snapshot")));
+            return Fact::Unknown(METRICS.missing(Some(name)));
         }
         let alone = self.is_alone(load_balancer_id);
         let mut results = Vec::new();

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::files;
 use crate::{
     detection::Window,
     diagnosis::{
@@ -84,6 +85,12 @@ impl Source {
         Gap { fact: self.fact.to_owned(), reason, permission: Some(self.permission.to_owned()) }
     }
 
+    /// The file is not there, and what to do about it.
+    fn missing(&self, name: Option<&str>) -> Gap {
+        let file = self.file(name);
+        self.gap(format!("no file {file} in the snapshot; alb502 snapshot writes it"))
+    }
+
     fn file(&self, name: Option<&str>) -> String {
         match name {
             Some(name) => format!("{}.{name}.json", self.stem),
@@ -114,9 +121,7 @@ impl<T: Clone> Pile<T> {
             Some(file) => {
                 Fact::Unknown(source.gap(format!("{file} in the snapshot cannot be read")))
             }
-            None if self.files == 0 => {
-                Fact::Unknown(source.gap(format!("no file {} in the snapshot", source.file(None))))
-            }
+            None if self.files == 0 => Fact::Unknown(source.missing(None)),
             None => Fact::Known(self.items.clone()),
         }
     }
@@ -199,8 +204,10 @@ pub struct Snapshot {
 pub enum SnapshotError {
     /// The folder.
     #[error(
-        "{path}: not a folder that can be read ({source}); a snapshot is a folder of JSON files as the \
-         AWS CLI prints them, such as describe-load-balancers.json"
+        "{}: not a folder that can be read ({source}); a snapshot is a folder of JSON files as the AWS \
+         CLI prints them, such as describe-load-balancers.json. `alb502 snapshot --load-balancer NAME` \
+         makes one",
+        files::shown(.path)
     )]
     Folder {
         /// What was asked for.
@@ -209,7 +216,7 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// A file in it.
-    #[error("{path}: cannot be read ({source}); it should be a JSON file that this user may read")]
+    #[error("{} {}", files::shown(.path), files::unreadable(.source))]
     File {
         /// The file.
         path: PathBuf,
@@ -252,6 +259,12 @@ impl Snapshot {
                 files.push((name, fs::read(&path).map_err(file)?));
             }
         }
+        if files.is_empty() {
+            warnings.push(format!(
+                "{}: no file of a snapshot is in it; `alb502 snapshot --load-balancer NAME` makes one",
+                files::shown(dir)
+            ));
+        }
         let mut snapshot = Self::parse(files);
         warnings.append(&mut snapshot.warnings);
         snapshot.warnings = warnings;
@@ -271,7 +284,10 @@ impl Snapshot {
         let mut object: Map<String, Value> = match serde_json::from_slice(bytes) {
             Ok(object) => object,
             Err(error) => {
-                self.warnings.push(format!("{name}: not a JSON object ({error}); not used"));
+                self.warnings.push(format!(
+                    "{name}: not a JSON object ({error}); not used. {}",
+                    print_anew(name)
+                ));
                 self.damage(name);
                 return;
             }
@@ -283,7 +299,9 @@ impl Snapshot {
         for token in ["NextToken", "NextMarker"] {
             if object.get(token).is_some_and(|token| !token.is_null()) {
                 self.warnings.push(format!(
-                    "{name}: holds one page of several ({token} is set); what the others hold is missing"
+                    "{name}: holds one page of several ({token} is set); what the others hold is missing. \
+                     {}, without --max-items and --no-paginate",
+                    print_anew(name)
                 ));
                 self.damage(name);
             }
@@ -354,7 +372,10 @@ impl Snapshot {
             let content = read(&mut self.warnings, name, value);
             self.metrics.push(Named { name: named(&METRICS), content });
         } else {
-            self.warnings.push(format!("{name}: not an answer of AWS that alb502 knows; not used"));
+            self.warnings.push(format!(
+                "{name}: not an answer of AWS that alb502 knows; not used. {}",
+                print_anew(name)
+            ));
             self.damage(name);
         }
     }
@@ -419,6 +440,21 @@ impl Snapshot {
     }
 }
 
+/// What to do about a file that is of no use.
+fn print_anew(name: &str) -> String {
+    match SOURCES.iter().find(|source| name.starts_with(source.stem)) {
+        Some(source) => {
+            let service = match source.permission.split_once(':') {
+                Some(("elasticloadbalancing", _)) => "elbv2",
+                Some((service, _)) => service,
+                None => "",
+            };
+            format!("Print it anew with `aws {service} {} --output json`", source.stem)
+        }
+        None => "Take it out of the folder, or `alb502 snapshot` makes a new one".to_owned(),
+    }
+}
+
 /// `shop-web` in `describe-target-health.shop-web.json`.
 fn name_of(file: &str, source: &Source) -> Option<String> {
     let rest = file.strip_prefix(source.stem)?;
@@ -431,7 +467,8 @@ fn read<T: DeserializeOwned>(warnings: &mut Vec<String>, name: &str, value: Valu
         Ok(content) => Some(content),
         Err(error) => {
             warnings.push(format!(
-                "{name}: not in the form that the AWS CLI prints ({error}); not used"
+                "{name}: not in the form that the AWS CLI prints ({error}); not used. {}",
+                print_anew(name)
             ));
             None
         }

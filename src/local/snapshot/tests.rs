@@ -159,15 +159,24 @@ fn every_missing_file_is_a_gap_that_names_it_and_the_permission() {
         ("describe-instances.json", "instances", "ec2:DescribeInstances"),
         ("describe-subnets.json", "subnets", "ec2:DescribeSubnets"),
         ("describe-network-acls.json", "network ACLs", "ec2:DescribeNetworkAcls"),
-        ("get-metric-data.json", "metrics", "cloudwatch:GetMetricData"),
     ] {
         let mut files = files();
         files.remove(file).unwrap();
         let gaps = facts(&files).gaps();
         let gap = gaps.iter().find(|gap| gap.fact == fact).unwrap();
-        assert_eq!(gap.reason, format!("no file {file} in the snapshot"));
+        assert_eq!(
+            gap.reason,
+            format!("no file {file} in the snapshot; alb502 snapshot writes it")
+        );
         assert_eq!(gap.permission.as_deref(), Some(permission));
     }
+    // The name that is asked for is the one that says whose it is.
+    let mut files = files();
+    files.remove("get-metric-data.json").unwrap();
+    let gap = facts(&files).metrics.gap().unwrap().clone();
+    let reason = "no file get-metric-data.shop.json in the snapshot; alb502 snapshot writes it";
+    assert_eq!((&*gap.fact, &*gap.reason), ("metrics", reason));
+    assert_eq!(gap.permission.as_deref(), Some("cloudwatch:GetMetricData"));
 }
 
 #[test]
@@ -176,7 +185,7 @@ fn a_missing_attribute_file_is_asked_for_by_name() {
     files.remove("describe-load-balancer-attributes.json");
     assert_eq!(
         facts(&files).load_balancer_attributes.gap().unwrap().reason,
-        "no file describe-load-balancer-attributes.shop.json in the snapshot"
+        "no file describe-load-balancer-attributes.shop.json in the snapshot; alb502 snapshot writes it"
     );
 }
 
@@ -433,7 +442,9 @@ fn a_metric_of_the_load_balancer_is_taken_from_its_own_file() {
     assert!(gap.reason.contains("no value of this load balancer"), "{gap:?}");
     let content = files.remove(&name).unwrap();
     files.insert("get-metric-data.blog.json".to_owned(), content.clone());
-    assert!(facts(&files).metrics.gap().unwrap().reason.contains("no file get-metric-data.json"));
+    assert!(
+        facts(&files).metrics.gap().unwrap().reason.contains("no file get-metric-data.shop.json")
+    );
     files.insert("get-metric-data.shop.json".to_owned(), content);
     assert_eq!(sum(&facts(&files), Metric::Elb502), Some(40));
 }

@@ -29,12 +29,11 @@ pub(super) fn explain(case: &Case<'_>, claimed: &Claimed<'_>, shown: RightAfter)
         shown.closed,
         shown.of,
         format!(
-            "{} of {}{} came within {MOMENT_SECONDS} s after an answer of the same target through the same \
+            "{} of {} came within {MOMENT_SECONDS} s after an answer of the same target through the same \
              load-balancer node; of the successful requests beside them {} did. So it is no timer of idle \
              connections: the target ends the connection with the answer.",
             count(shown.closed),
-            count(shown.of),
-            words::with_those_around(shown.of, claimed),
+            words::closed_requests(shown.of, claimed),
             percent(shown.healthy_share)
         ),
     ));

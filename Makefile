@@ -28,7 +28,8 @@ demo: ## Diagnose the bundled incident (DEMO=events/... for another)
 	@echo
 	@$(BINARY) invoke $(DEMO) --local events/local 2> $(TARGET)/demo.log || { cat $(TARGET)/demo.log >&2; exit 1; }
 	@tail -n 1 $(TARGET)/demo.log
-	@echo 'Messages are in events/local/out, the log of the handler is in $(TARGET)/demo.log.'
+	@echo 'Messages are in events/local/out.'
+	@echo 'The log of the handler is in $(TARGET)/demo.log.'
 
 .PHONY: build
 build: ## Build the command line: target/release/alb502

@@ -90,6 +90,19 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// What the names of all our environment variables begin with.
+pub const PREFIX: &str = "ALB502_";
+
+/// What the stack tells its function, beside the settings.
+pub const STACK_VARIABLES: [&str; 3] =
+    ["ALB502_TOPIC_ARN", "ALB502_TABLE", "ALB502_FACTS_ROLE_NAME"];
+
+/// The level of the log of `alb502 invoke`. The function has `AWS_LAMBDA_LOG_LEVEL`.
+pub const LOG_LEVEL: &str = "ALB502_LOG";
+
+/// What [`LOG_LEVEL`] may be, from much to little.
+const LOG_LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
+
 /// The settings of one run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
@@ -119,6 +132,73 @@ pub struct SettingError {
     pub allowed: &'static str,
     /// The flag.
     pub flag: String,
+}
+
+/// An environment variable of ours that stops the start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VariableError {
+    /// A name that is not known: what it was to set keeps its default, and nobody would see it.
+    #[error("{name} (it is {value:?}) is not known. {}", known(.nearest, .others))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// What it is set to.
+        value: String,
+        /// The known one that is spelled most alike.
+        nearest: Option<&'static str>,
+        /// Those that are known.
+        others: Vec<&'static str>,
+    },
+    /// [`LOG_LEVEL`].
+    #[error("{LOG_LEVEL} is {0:?}; allowed is {levels}", levels = LOG_LEVELS.join(", "))]
+    LogLevel(String),
+}
+
+fn known(nearest: &Option<&str>, others: &[&str]) -> String {
+    match nearest {
+        Some(nearest) => format!("Did you mean {nearest}? Else unset it"),
+        None => format!("Unset it; there are {}", others.join(", ")),
+    }
+}
+
+/// Names less alike than this are no slip of the fingers. The scale is Jaro's, 0 to 1; `COOLDOWN` for
+/// `COOLDOWN_MINUTES` has 0.83, two words with nothing in common stay below 0.5.
+const ALIKE: f64 = 0.7;
+
+/// Checks the names of the environment: one that begins with [`PREFIX`] is a setting, of the stack, or
+/// one of `beside`. Other names are not ours.
+///
+/// # Errors
+/// The first that is none of them, or a [`LOG_LEVEL`] that is none.
+pub fn check_environment(
+    variables: impl IntoIterator<Item = (String, String)>,
+    beside: &[&'static str],
+) -> Result<(), VariableError> {
+    let settings = SETTINGS.iter().map(|setting| setting.variable);
+    let all: Vec<&'static str> =
+        settings.chain(STACK_VARIABLES).chain(beside.iter().copied()).collect();
+    let mut ours: Vec<(String, String)> =
+        variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    // The environment has no order.
+    ours.sort();
+    for (name, value) in ours {
+        if !all.contains(&name.as_str()) {
+            let likeness = |known: &str| {
+                strsim::jaro(
+                    known.trim_start_matches(PREFIX),
+                    &name.trim_start_matches(PREFIX).to_ascii_uppercase(),
+                )
+            };
+            let nearest = all.iter().copied().filter(|known| ALIKE < likeness(known));
+            let nearest = nearest.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            return Err(VariableError::Unknown { name, value, nearest, others: all });
+        }
+        let is_level = LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(value.trim()));
+        if name == LOG_LEVEL && !is_level && !value.trim().is_empty() {
+            return Err(VariableError::LogLevel(value));
+        }
+    }
+    Ok(())
 }
 
 impl Config {
@@ -280,6 +360,49 @@ mod tests {
             assert!(message.contains(variable) && message.contains(value), "{message}");
             assert!(message.contains("allowed is"), "{message}");
         }
+    }
+
+    fn checked(name: &str, value: &str) -> Result<(), String> {
+        let variables = [("HOME", "/root"), ("ALB502", "1"), (name, value)];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        check_environment(variables, &[LOG_LEVEL]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_stops_the_start_and_the_nearest_is_proposed() {
+        for (name, nearest) in [
+            ("ALB502_MIN_ERROR", "ALB502_MIN_ERRORS"),
+            ("ALB502_COOLDOWN", "ALB502_COOLDOWN_MINUTES"),
+            ("ALB502_min_errors", "ALB502_MIN_ERRORS"),
+            ("ALB502_TOPICARN", "ALB502_TOPIC_ARN"),
+            ("ALB502_LOGS", "ALB502_LOG"),
+        ] {
+            let error = checked(name, "7").unwrap_err();
+            assert!(error.starts_with(&format!("{name} (it is \"7\") is not known")), "{error}");
+            assert!(error.contains(&format!("Did you mean {nearest}?")), "{error}");
+        }
+        let error = checked("ALB502_X", "7").unwrap_err();
+        assert!(!error.contains("Did you mean"), "{error}");
+        assert!(error.contains("ALB502_MIN_ERRORS, ") && error.ends_with("ALB502_LOG"), "{error}");
+        for name in SETTINGS.iter().map(|it| it.variable).chain(STACK_VARIABLES) {
+            assert_eq!(checked(name, "7"), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_log_level_is_one_of_five_words() {
+        for level in LOG_LEVELS.into_iter().chain(["DEBUG", "", " warn "]) {
+            assert_eq!(checked(LOG_LEVEL, level), Ok(()));
+        }
+        let error = checked(LOG_LEVEL, "foo").unwrap_err();
+        assert_eq!(error, "ALB502_LOG is \"foo\"; allowed is trace, debug, info, warn, error");
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn what_the_stack_tells_is_what_the_function_reads() {
+        use crate::aws::{FACTS_ROLE_NAME, TABLE, TOPIC_ARN};
+        assert_eq!(STACK_VARIABLES, [TOPIC_ARN, TABLE, FACTS_ROLE_NAME]);
     }
 
     #[test]

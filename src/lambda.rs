@@ -16,7 +16,7 @@ use crate::{
         FactsRoleNameError, S3LogStore, SnsNotifier, TABLE, TOPIC_ARN, TableName, TableNameError,
         TopicArn, TopicArnError,
     },
-    config::{Config, SettingError},
+    config::{self, Config, SettingError, VariableError},
     handler::{self, HandlerError, Invocation, Ports, Summary},
     local::ledger::MemoryLedger,
     log,
@@ -28,6 +28,8 @@ use crate::{
 enum Start {
     #[error("setting {0}")]
     Setting(#[from] SettingError),
+    #[error("environment variable {0}")]
+    Variable(#[from] VariableError),
     #[error("setting {0}")]
     Topic(#[from] TopicArnError),
     #[error("setting {0}")]
@@ -61,7 +63,11 @@ pub fn main() -> ExitCode {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(location = place, "panic: {}", panic.payload_as_str().unwrap_or("no text"));
     }));
-    match run(&environment) {
+    #[expect(clippy::disallowed_methods, reason = "a shell: the names of the environment")]
+    let variables = std::env::vars_os().map(|(name, value)| {
+        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+    });
+    match run(&environment, variables) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("alb502 did not start: {error}");
@@ -70,10 +76,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Start> {
+fn run(
+    environment: &dyn Fn(&str) -> Option<String>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), Start> {
     if let Some(missing) = RUNTIME_VARIABLES.into_iter().find(|name| environment(name).is_none()) {
         return Err(Start::NotInLambda(missing));
     }
+    config::check_environment(variables, &[])?;
     let config = Config::from_lookup(environment)?;
     let topic = TopicArn::parse(environment(TOPIC_ARN).unwrap_or_default().trim())?;
     let facts_role = FactsRoleName::parse(environment(FACTS_ROLE_NAME).unwrap_or_default().trim())?;

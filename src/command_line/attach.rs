@@ -10,13 +10,13 @@ use crate::{access_log::place::is_bucket, bucket_notification::Destination};
 #[command(
     group = ArgGroup::new("destination").args(["function", "queue", "topic", "eventbridge"]),
     after_help = "A bucket has one notification configuration, and S3 replaces it as a whole. So this \
-                  reads it,\nputs in one entry, known by its id, keeps the others, writes only when \
-                  something\nchanges, and reads it back. It needs s3:GetBucketNotification and \
+                  reads it, puts in one entry, known by its id, keeps the others, writes only when \
+                  something changes, and reads it back. It needs s3:GetBucketNotification and \
                   s3:PutBucketNotification.\n\n\
                   Examples:\n  \
                   alb502 attach s3://example-alb-logs --eventbridge\n  \
-                  alb502 attach s3://example-alb-logs/prod --queue \
-                  arn:aws:sqs:eu-west-1:123456789012:alb502 --dry-run\n  \
+                  alb502 attach s3://example-alb-logs/prod --dry-run \\\n    \
+                  --queue arn:aws:sqs:eu-west-1:123456789012:alb502\n  \
                   alb502 attach s3://example-alb-logs --remove"
 )]
 pub(super) struct Arguments {
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The region of the bucket [default: of the ARN, or as the AWS CLI has it]
+    /// The region of the bucket [default: of the ARN, or of the AWS CLI]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
 }
@@ -240,7 +240,8 @@ mod with_aws {
                 match (found, expected) {
                     (Some(found), Some(expected)) if found != expected => {
                         return Err(Stop::CouldNot(format!(
-                            "the entry {} of s3://{} leads to {found}: it stays",
+                            "the entry {} of s3://{} leads to {found}: it stays. Leave the destination out \
+                             to remove it all the same, or give another --id",
                             arguments.id, order.bucket
                         )));
                     }

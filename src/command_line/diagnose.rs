@@ -1,6 +1,7 @@
 //! `alb502 diagnose`: why requests failed, from access-log files.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     ops::ControlFlow,
@@ -12,36 +13,40 @@ use serde::Serialize;
 
 use super::{
     COULD_NOT, INCIDENT_FOUND, SettingFlags, Stop, complain, live, note, paint, probe_reports,
-    progress::Progress, s3,
+    progress::Progress,
+    quiet::{Quiet, quiet},
+    s3, say,
 };
 use crate::{
     access_log::{ObjectKey, Reader},
-    detection::{Counts, Detector, Evidence, Thresholds},
+    detection::{Detector, Evidence},
     diagnosis::{Diagnosis, Facts, ObjectReport, Pictures, Reading, diagnose, is_told},
     local::{files, snapshot::Snapshot},
     notification::{
         html::{Report, html},
         text,
     },
-    numbers::{count, percent, plural},
+    numbers::plural,
 };
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without --live and --snapshot the log alone is judged, and what the\n\
-                        configuration would decide is named. --live asks AWS with the credentials\n\
-                        that the AWS CLI has; it only reads. A snapshot is a folder of files as\n\
-                        the AWS CLI prints them, such as\n  aws elbv2 describe-target-groups > \
+#[command(after_help = "Without --live and --snapshot the log alone is judged, and what the \
+                        configuration would decide is named. --live asks AWS with the credentials \
+                        that the AWS CLI has; it only reads. A snapshot is a folder of files as \
+                        the AWS CLI prints them; alb502 snapshot makes one, or\n  aws elbv2 describe-target-groups > \
                         config/describe-target-groups.json\n\n\
                         Examples:\n  \
                         alb502 diagnose --load-balancer shop\n  \
                         alb502 diagnose s3://example-alb-logs/prod --since 3h --until 1h --live\n  \
                         alb502 diagnose access.log.gz\n  \
                         alb502 diagnose access.log.gz --live\n  \
+                        aws s3 cp s3://example-alb-logs/KEY - | alb502 diagnose -\n  \
                         alb502 diagnose ./AWSLogs --snapshot ./config --format json\n  \
                         alb502 diagnose ./AWSLogs --probe probe.json\n  \
                         alb502 diagnose ./AWSLogs --live --format html --output report.html")]
 pub(super) struct Arguments {
-    /// Access-log files, plain or gzip, or folders that hold them; or s3://BUCKET[/PREFIX]
+    /// Access-log files, plain or gzip, or folders that hold them; - is standard input; or
+    /// s3://BUCKET[/PREFIX]
     #[arg(required_unless_present = "load_balancer", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Folder with the configuration as the AWS CLI prints it
@@ -155,7 +160,15 @@ pub(super) fn run(
                 .to_owned(),
         );
     }
-    let quiet = || quiet(&detector.totals(), &reading, could_read_all, &config.thresholds);
+    let quiet = || {
+        quiet(&Quiet {
+            detector: &detector,
+            incidents: &incidents,
+            thresholds: &config.thresholds,
+            reading: &reading,
+            could_read_all,
+        })
+    };
     let diagnoses = || told.iter().map(|(_, _, diagnosis)| diagnosis);
     let document = match arguments.format {
         Format::Json => {
@@ -200,7 +213,7 @@ fn can_be_written(file: &Path) -> Result<(), Stop> {
     if file.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
         return Err(Stop::WrongUse(format!(
             "--output {}: give a file in a folder that is there",
-            file.display()
+            files::shown(file)
         )));
     }
     Ok(())
@@ -213,7 +226,7 @@ fn write(document: &str, file: Option<&Path>) -> Result<(), Stop> {
         output.write_all(document.as_bytes())?;
         return Ok(output.flush()?);
     };
-    let name = file.display().to_string();
+    let name = files::shown(file);
     match fs::write(file, document) {
         Ok(()) => {
             note(&format!("written: {name}"));
@@ -226,10 +239,12 @@ fn write(document: &str, file: Option<&Path>) -> Result<(), Stop> {
 /// Reads every file. False when one could not be read to its end; it is said.
 fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Result<bool, Stop> {
     let files = files::find(paths)?;
+    say::waiting_for_input(&files);
     let mut progress = Progress::new(files.len());
     let mut could_read_all = true;
+    let mut told = BTreeSet::new();
     for (index, file) in files.iter().enumerate() {
-        let name = file.path.display().to_string();
+        let name = file.name();
         let key = ObjectKey::parse(&name);
         if let Some(reason) = key.skip_reason().filter(|_| !file.asked_for) {
             reading.objects.push(ObjectReport::of(
@@ -256,58 +271,17 @@ fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Re
         // In a folder a file of another kind is no error; asked for by name it is.
         let other = outcome.error.as_ref().is_some_and(|error| !error.is_damage());
         let error = match streamed {
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(files::unreadable(&error)),
             Ok(()) => outcome.error.map(|error| error.to_string()),
         };
         if let Some(error) = &error {
-            complain(&format!("{name}: {error}"));
+            // What many files have in common is said once.
+            let said = if told.insert(error.clone()) { error.as_str() } else { "the same" };
+            complain(&format!("error: {}: {said}", file.shown()));
             could_read_all &= other && !file.asked_for;
         }
         reading.objects.push(ObjectReport::of(name, &key, &outcome.report, error));
     }
     progress.done();
     Ok(could_read_all)
-}
-
-/// What is said when nothing crosses a threshold.
-fn quiet(totals: &Counts, reading: &Reading, read_all: bool, thresholds: &Thresholds) -> String {
-    let parser = &reading.parser;
-    let files = plural(reading.objects.len() as u64, "file");
-    if parser.entries == 0 {
-        return format!(
-            "Nothing could be judged: no access-log entry in {files} ({}, {} malformed).\n",
-            plural(parser.lines, "line"),
-            count(parser.malformed)
-        );
-    }
-    let mut said = format!(
-        "No incident{}: {} of {} failed ({}).\nNo target group has {} failures and {} % of its requests \
-         within five minutes,\nor {} failures and {} per million within a day that show a cause.\n",
-        if read_all { "" } else { " in what could be read" },
-        count(totals.failures),
-        plural(totals.requests, "request"),
-        percent(totals.rate()),
-        thresholds.min_errors,
-        thresholds.rate_percent,
-        thresholds.trickle_errors,
-        thresholds.trickle_per_million
-    );
-    let split = [
-        (totals.elb_502, "502 by the load balancer"),
-        (totals.target_502, "502 by targets"),
-        (totals.connect_504, "504 after the connect timeout"),
-        (totals.idle_504, "504 after the idle timeout"),
-        (totals.intentional_502, "502 on purpose (not counted)"),
-    ];
-    for (number, what) in split {
-        if 0 < number {
-            said.push_str(&format!("  {} x {what}\n", count(number)));
-        }
-    }
-    said.push_str(&format!(
-        "Read {} in {files}, {} malformed.\n",
-        plural(parser.lines, "line"),
-        count(parser.malformed)
-    ));
-    said
 }

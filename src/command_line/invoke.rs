@@ -10,8 +10,10 @@ use clap::Args;
 
 use super::{COULD_NOT, SettingFlags, Stop, complain, is_quiet, note, paint};
 use crate::{
+    config::LOG_LEVEL,
     handler::{self, Invocation, Ports},
     local::{
+        files,
         folder::{FolderLogStore, FolderMetrics, FolderNotifier, SnapshotConfiguration},
         ledger::MemoryLedger,
         snapshot::Snapshot,
@@ -22,9 +24,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "DIR/s3/<bucket>/<key> are the objects, DIR/aws/ is a configuration \
-                        snapshot (optional),\nDIR/out/ gets the messages, and in metrics.jsonl the \
-                        metrics of the run, one document\nof CloudWatch's embedded metric format a line. \
-                        The handler's log goes to standard\nerror, one JSON object a line; ALB502_LOG sets its level (error, warn, info, debug).\n\n\
+                        snapshot (optional), DIR/out/ gets the messages, and in metrics.jsonl the \
+                        metrics of the run, one document of CloudWatch's embedded metric format a line. \
+                        The handler's log goes to standard error, one JSON object a line; ALB502_LOG sets its level (error, warn, info, debug, trace).\n\n\
                         Example:\n  \
                         alb502 invoke events/s3-keepalive-race.json --local events/local")]
 pub(super) struct Arguments {
@@ -47,13 +49,17 @@ pub(super) fn run(
     if !arguments.local.is_dir() {
         return Err(Stop::WrongUse(format!(
             "--local {}: no such folder. It holds s3/<bucket>/<key> and, for the configuration, aws/.",
-            arguments.local.display()
+            files::shown(&arguments.local)
         )));
     }
     let aws = arguments.local.join("aws");
     let snapshot = if aws.is_dir() { Some(Snapshot::load(&aws)?) } else { None };
     // Quiet is quiet: but for what failed.
-    let level = if is_quiet() { Some("error".to_owned()) } else { environment("ALB502_LOG") };
+    let level = if is_quiet() {
+        Some("error".to_owned())
+    } else {
+        environment(LOG_LEVEL).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
+    };
     log::start(level.as_deref(), io::stderr);
     for warning in snapshot.iter().flat_map(|snapshot| &snapshot.warnings) {
         tracing::warn!(%warning, "snapshot");
@@ -82,7 +88,9 @@ pub(super) fn run(
             Ok(0)
         }
         Err(error) => {
-            complain(&format!("error: the invocation failed: {error}"));
+            complain(&format!(
+                "error: the invocation failed: {error}. The lines of the log above say more."
+            ));
             Ok(COULD_NOT)
         }
     }
@@ -99,14 +107,14 @@ fn event(arguments: &Arguments) -> Result<serde_json::Value, Stop> {
     let text = text.map_err(|error| {
         Stop::WrongUse(format!(
             "{}: {error}. Give a file with an event, such as events/s3-keepalive-race.json.",
-            path.display()
+            files::shown(path)
         ))
     })?;
     serde_json::from_str(&text).map_err(|error| {
         Stop::WrongUse(format!(
             "{}: not JSON ({error}). Give an S3 event, such as \
              events/s3-keepalive-race.json.",
-            path.display()
+            files::shown(path)
         ))
     })
 }

@@ -4,6 +4,8 @@
 mod attach;
 mod completions;
 mod diagnose;
+#[cfg(test)]
+mod help;
 mod invoke;
 mod live;
 mod paint;
@@ -11,24 +13,22 @@ mod parse;
 mod probe;
 mod probe_reports;
 mod progress;
+mod quiet;
 mod rehearse;
 mod s3;
+mod say;
 mod snapshot;
 mod time_span;
 
-use std::{
-    io,
-    process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::BTreeMap, io, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{Config, SettingError},
+    config::{self, Config, SettingError, VariableError},
     local::{files::PathError, snapshot::SnapshotError},
-    neutralize,
 };
+use say::{complain, is_quiet, note};
 
 /// Says why an AWS Application Load Balancer answers 502 while every target is Healthy.
 #[derive(Debug, Parser)]
@@ -37,9 +37,8 @@ use crate::{
     version,
     arg_required_else_help = true,
     max_term_width = 78,
-    after_help = "Exit codes: 0 ran, whatever it found; 1 could not do all (a damaged file);\n\
-                  2 wrong use (flag, setting, path); 3 an incident was found and\n\
-                  --fail-on-incident was given.\n\n\
+    after_help = "Exit codes: 0 ran, whatever it found; 1 could not do all (a damaged file); 2 wrong use \
+                  (flag, setting, path); 3 an incident was found and --fail-on-incident was given.\n\n\
                   Examples:\n  \
                   alb502 diagnose --load-balancer shop --since 2h\n  \
                   alb502 diagnose ./logs --snapshot ./config\n  \
@@ -86,7 +85,7 @@ struct SettingFlags {
     /// Failures needed in a five-minute window [ALB502_MIN_ERRORS] [default: 5]
     #[arg(long, value_name = "N")]
     min_errors: Option<String>,
-    /// Percentage of failed requests needed [ALB502_RATE_PERCENT] [default: 1]
+    /// And percentage of the requests [ALB502_RATE_PERCENT] [default: 1]
     #[arg(long, value_name = "PERCENT")]
     rate_percent: Option<String>,
     /// Or this many times the rate of the hour before [ALB502_SURGE_FACTOR] [default: 10]
@@ -151,6 +150,8 @@ impl SettingFlags {
 enum Stop {
     #[error("setting {0}")]
     Setting(#[from] SettingError),
+    #[error("environment variable {0}")]
+    Variable(#[from] VariableError),
     #[error(transparent)]
     Path(#[from] PathError),
     #[error(transparent)]
@@ -169,16 +170,25 @@ enum Stop {
     #[cfg(feature = "probe")]
     #[error(transparent)]
     Probe(#[from] crate::probe::ProbeError),
-    #[error("cannot write {name}: {error}")]
+    #[error(
+        "cannot write {name}: {error}. Look whether the disk is full and this user may write there, or \
+         give another place"
+    )]
     File { name: String, error: io::Error },
-    #[error("cannot write the output: {0}")]
+    #[error(
+        "cannot write the output: {0}. Look whether the disk is full, or send it to another place"
+    )]
     Output(#[from] io::Error),
 }
 
 impl Stop {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Setting(_) | Self::Path(_) | Self::Snapshot(_) | Self::WrongUse(_) => WRONG_USE,
+            Self::Setting(_)
+            | Self::Variable(_)
+            | Self::Path(_)
+            | Self::Snapshot(_)
+            | Self::WrongUse(_) => WRONG_USE,
             _ => COULD_NOT,
         }
     }
@@ -202,10 +212,22 @@ pub fn main() -> ExitCode {
         }
     };
     command_line.color.apply();
-    QUIET.store(command_line.quiet, Ordering::Relaxed);
+    say::be_quiet(command_line.quiet);
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    let environment = |name: &str| std::env::var(name).ok();
-    let done = match command_line.command {
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
+        .collect();
+    let environment = |name: &str| variables.get(name).cloned();
+    let checked = match command_line.command {
+        Command::Diagnose(_) | Command::Invoke(_) | Command::Rehearse(_) => {
+            config::check_environment(variables.clone(), &[config::LOG_LEVEL]).map_err(Stop::from)
+        }
+        // The others have no settings: a slip in one must not keep a probe from running.
+        _ => Ok(()),
+    };
+    let done = checked.and_then(|()| match command_line.command {
         Command::Diagnose(arguments) => diagnose::run(&arguments, &environment),
         Command::Parse(arguments) => parse::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments, &environment),
@@ -214,7 +236,7 @@ pub fn main() -> ExitCode {
         Command::Rehearse(arguments) => rehearse::run(&arguments, &environment),
         Command::Attach(arguments) => attach::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
-    };
+    });
     match done {
         Ok(code) => ExitCode::from(code),
         // The reader of the output went away, as `| head` does.
@@ -223,27 +245,5 @@ pub fn main() -> ExitCode {
             complain(&format!("error: {stop}"));
             ExitCode::from(stop.exit_code())
         }
-    }
-}
-
-/// Whether `--quiet` was given.
-static QUIET: AtomicBool = AtomicBool::new(false);
-
-fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
-}
-
-/// Says what a person may want to know beside the output; not with `--quiet`.
-fn note(text: &str) {
-    if !is_quiet() {
-        complain(text);
-    }
-}
-
-/// Says what went wrong, beside the output.
-fn complain(text: &str) {
-    for line in text.lines() {
-        // When nobody can hear it, there is nobody to tell. A name of a file or key may be hostile.
-        let _ = paint::to_stderr(&neutralize::line(line));
     }
 }

@@ -56,13 +56,16 @@ pub(super) fn print_plain(text: &str) -> io::Result<()> {
     output.flush()
 }
 
-/// A line on standard error; its `error:` stands out on a terminal.
+/// A line on standard error; its `error:` or `warning:` stands out on a terminal.
 pub(super) fn to_stderr(line: &str) -> io::Result<()> {
     let output = io::stderr();
-    match (AutoStream::choice(&output), line.strip_prefix("error:")) {
+    let begins = [("error:", RED), ("warning:", YELLOW)];
+    let begins =
+        begins.into_iter().find_map(|(word, it)| Some((word, it, line.strip_prefix(word)?)));
+    match (AutoStream::choice(&output), begins) {
         (ColorChoice::Never, _) | (_, None) => writeln!(output.lock(), "{line}"),
-        (choice, Some(rest)) => {
-            writeln!(AutoStream::new(output, choice), "{RED}error:{END}{rest}")
+        (choice, Some((word, colour, rest))) => {
+            writeln!(AutoStream::new(output, choice), "{colour}{word}{END}{rest}")
         }
     }
 }

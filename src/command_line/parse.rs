@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{COULD_NOT, Stop, complain, note};
+use super::{COULD_NOT, Stop, complain, note, say};
 use crate::{
     access_log::{ObjectKey, Reader, json},
     local::files,
@@ -16,12 +16,13 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "Field names are AWS's in snake case; client and target are split into \
-                        _ip and _port,\nthe request into method, url and protocol. `-` is null.\n\n\
-                        Example, the slowest targets:\n  \
+                        _ip and _port, the request into method, url and protocol. `-` is null.\n\n\
+                        Examples (the second one: the slowest targets):\n  \
+                        aws s3 cp s3://example-alb-logs/KEY - | alb502 parse - | head -1\n  \
                         alb502 parse access.log.gz |\n    jq -r '[.target_processing_time, .target_ip, .trace_id] | @tsv' |\n    \
                         sort -gr | head")]
 pub(super) struct Arguments {
-    /// Access-log files, plain or gzip, or folders that hold them
+    /// Access-log files, plain or gzip, or folders that hold them; - is standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -29,10 +30,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let mut output = BufWriter::new(io::stdout().lock());
     let mut code = 0;
-    for file in files::find(&arguments.paths)? {
-        let name = file.path.display().to_string();
-        if let Some(reason) = ObjectKey::parse(&name).skip_reason().filter(|_| !file.asked_for) {
-            note(&format!("{name}: skipped, {reason}"));
+    let files = files::find(&arguments.paths)?;
+    say::waiting_for_input(&files);
+    for file in files {
+        let key = ObjectKey::parse(&file.name());
+        let name = file.shown();
+        if let Some(reason) = key.skip_reason().filter(|_| !file.asked_for) {
+            note(&format!("note: {name}: skipped, {reason}"));
             continue;
         }
         let mut written = Ok(());
@@ -48,18 +52,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
         let outcome = reader.finish();
         written?;
         for sample in &outcome.report.samples {
-            complain(&format!("{name}: {sample}"));
+            note(&format!("warning: {name}: {sample}"));
         }
         let more = outcome.report.malformed - outcome.report.samples.len() as u64;
         if 0 < more {
-            complain(&format!("{name}: {more} more lines are malformed"));
+            note(&format!("warning: {name}: {more} more lines are malformed"));
         }
         let error = match streamed {
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(files::unreadable(&error)),
             Ok(()) => outcome.error.map(|error| error.to_string()),
         };
         if let Some(error) = error {
-            complain(&format!("{name}: {error}"));
+            complain(&format!("error: {name}: {error}"));
             code = COULD_NOT;
         }
     }

@@ -4,12 +4,12 @@ use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Run it where the load balancer's way to the target is open: in its VPC, or on\n\
-                        the target. At most 8 requests are sent; a method that may change something\n\
-                        (POST, PUT, ...) is sent once. No redirect is followed and no proxy is used.\n\
-                        Waiting for the target to close idle connections takes as long as the idle\n\
+    after_help = "Run it where the load balancer's way to the target is open: in its VPC, or on \
+                        the target. At most 8 requests are sent; a method that may change something \
+                        (POST, PUT, ...) is sent once. No redirect is followed and no proxy is used. \
+                        Waiting for the target to close idle connections takes as long as the idle \
                         timeout.\n\n\
-                        Exit codes: 0 the target was asked, whatever it did; 1 it could not be asked\n\
+                        Exit codes: 0 the target was asked, whatever it did; 1 it could not be asked \
                         from here; 2 wrong use.\n\n\
                         Examples:\n  \
                         alb502 probe http://10.0.1.5:8080/health\n  \
@@ -68,7 +68,7 @@ mod with_probe {
 
     use super::{Arguments, Format};
     use crate::{
-        command_line::{Stop, complain, progress::Waiting},
+        command_line::{Stop, note, progress::Waiting},
         probe::{self, Plan, Request, Step},
     };
 
@@ -92,7 +92,7 @@ mod with_probe {
             .into_iter()
             .find(|name| environment(name).is_some_and(|value| !value.is_empty()))
         {
-            complain(&format!(
+            note(&format!(
                 "note: {name} is not used; a load balancer has no proxy before a target"
             ));
         }
@@ -140,8 +140,11 @@ mod with_probe {
 
     fn body(given: &str) -> Result<Vec<u8>, Stop> {
         match given.strip_prefix('@') {
-            Some(path) => fs::read(path)
-                .map_err(|error| Stop::WrongUse(format!("--body @{path}: {error}. Give a file."))),
+            Some(path) => fs::read(path).map_err(|error| {
+                Stop::WrongUse(format!(
+                    "--body @{path}: {error}. Give a file that is there and may be read."
+                ))
+            }),
             None => Ok(given.as_bytes().to_vec()),
         }
     }

@@ -2,18 +2,21 @@
 
 use std::{fs, path::PathBuf};
 
-use super::{Stop, complain};
+use super::{Stop, note};
 use crate::{
     detection::Evidence,
     diagnosis::{network::socket_address, probes::Probe},
+    local::files,
 };
 
 /// The reports of probes in the files.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Probe>, Stop> {
     let mut probes = Vec::new();
     for path in paths {
-        let wrong = |why: String| Stop::WrongUse(format!("--probe {}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let wrong = |why: String| Stop::WrongUse(format!("--probe {}: {why}", files::shown(path)));
+        let text = fs::read_to_string(path).map_err(|error| {
+            wrong(format!("{error}; give a file that `alb502 probe --format json` has written"))
+        })?;
         probes.extend(Probe::parse(&text).map_err(wrong)?);
     }
     Ok(probes)
@@ -26,8 +29,9 @@ pub(super) fn say_unmatched(probes: &[Probe], incidents: &[Evidence]) {
             incident.targets.iter().any(|it| socket_address(&it.target) == Some(probe.socket()))
         };
         if !incidents.is_empty() && !incidents.iter().any(is_target) {
-            complain(&format!(
-                "warning: --probe: {} is no target of an incident in this log; it is not used",
+            note(&format!(
+                "warning: --probe: {} is no target of an incident in this log; it is not used. Probe one that the \
+                 message names",
                 probe.socket()
             ));
         }

@@ -71,6 +71,7 @@ pub(super) struct Waiting {
     begun: std::cell::Cell<Option<(Instant, usize, u64)>>,
     shown: std::cell::Cell<bool>,
     is_terminal: bool,
+    is_quiet: bool,
 }
 
 #[cfg(feature = "probe")]
@@ -80,6 +81,7 @@ impl Waiting {
             begun: std::cell::Cell::new(None),
             shown: std::cell::Cell::new(false),
             is_terminal: io::stderr().is_terminal(),
+            is_quiet: super::is_quiet(),
         }
     }
 
@@ -91,7 +93,7 @@ impl Waiting {
     /// Moves the line at a terminal; elsewhere one line says what goes on.
     pub(super) fn update(&self) {
         let Some((begun, connections, seconds)) = self.begun.get() else { return };
-        if begun.elapsed() < PATIENCE || (!self.is_terminal && self.shown.get()) {
+        if self.is_quiet || begun.elapsed() < PATIENCE || (!self.is_terminal && self.shown.get()) {
             return;
         }
         let held = crate::numbers::plural(connections as u64, "connection");

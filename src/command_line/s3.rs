@@ -106,7 +106,7 @@ mod with_aws {
     use crate::{
         access_log::{LogPlace, ObjectKey, Reader, TimeSpan},
         aws::{AccessLogs, AccessLogsError, Balancer, Clients, Found, StoredLog},
-        command_line::{Stop, complain, progress::Progress},
+        command_line::{Stop, complain, note, progress::Progress},
         detection::Detector,
         diagnosis::{ObjectReport, Reading},
         numbers::{count, plural},
@@ -169,7 +169,7 @@ mod with_aws {
                     load_balancer.as_deref(),
                 )));
             }
-            complain(&format!(
+            note(&format!(
                 "reading {} of s3://{}/{} {}",
                 sized(&found.objects),
                 place.bucket,
@@ -231,13 +231,13 @@ mod with_aws {
             // The key stands in what S3 refused already.
             let error = match refused {
                 Some(said) => {
-                    complain(&said);
+                    complain(&format!("error: {said}"));
                     let said = said.strip_prefix(&*name).map(|said| said.trim_start_matches(": "));
                     Some(said.unwrap_or("could not be read").to_owned())
                 }
                 None => outcome.error.map(|error| {
                     let said = error.to_string();
-                    complain(&format!("{name}: {said}"));
+                    complain(&format!("error: {name}: {said}"));
                     said
                 }),
             };
@@ -246,7 +246,7 @@ mod with_aws {
         }
         progress.done();
         let seconds = progress.elapsed().as_secs_f64();
-        complain(&format!("read {}", rate(all_bytes, reading.parser.entries, seconds)));
+        note(&format!("read {}", rate(all_bytes, reading.parser.entries, seconds)));
         Ok(could_read_all)
     }
 

@@ -9,7 +9,7 @@ use super::Stop;
 #[derive(Debug, Args)]
 #[command(
     after_help = "The files are what the AWS CLI prints, cut to what a check reads: no user data of \
-                        instances,\nand of tags only those that begin with alb502:. Metrics are those of \
+                        instances, and of tags only those that begin with alb502:. Metrics are those of \
                         --since to --until.\n\n\
                         Examples:\n  \
                         alb502 snapshot --load-balancer shop\n  \
@@ -49,9 +49,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
 
     use jiff::Timestamp;
 
-    use super::{complain, s3::could_not, time_span::time_span};
+    use super::{note, s3::could_not, time_span::time_span};
     use crate::{
         aws::{Balancer, Clients, Saved},
+        local::files,
         numbers::plural,
     };
 
@@ -63,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
         // Files of before would be read as well.
         Err(Stop::WrongUse(format!(
             "--out {}: {why}; give a folder that is new or empty",
-            out.display()
+            files::shown(out)
         )))
     };
     match fs::read_dir(out).map(|mut there| there.next().is_some()) {
@@ -80,21 +81,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let saved =
         saved.map_err(|said| could_not(format!("load balancer {load_balancer}: {said}")))?;
     let file = |name: String, error| Stop::File { name, error };
-    fs::create_dir_all(out).map_err(|error| file(out.display().to_string(), error))?;
+    fs::create_dir_all(out).map_err(|error| file(files::shown(out), error))?;
     for (name, content) in &saved.files {
         let path = out.join(name);
         let text = serde_json::to_string_pretty(content).map_err(std::io::Error::from)? + "\n";
-        fs::write(&path, text).map_err(|error| file(path.display().to_string(), error))?;
+        fs::write(&path, text).map_err(|error| file(files::shown(&path), error))?;
     }
     for gap in &saved.gaps {
         let permission =
             gap.permission.as_ref().map(|it| format!(" (needs {it})")).unwrap_or_default();
-        complain(&format!("not seen: {}: {}{permission}", gap.fact, gap.reason));
+        note(&format!("warning: not seen: {}: {}{permission}", gap.fact, gap.reason));
     }
-    complain(&format!(
+    note(&format!(
         "written: {} to {}",
         plural(saved.files.len() as u64, "file"),
-        out.display()
+        files::shown(out)
     ));
     Ok(0)
 }

@@ -15,6 +15,7 @@ mod collect;
 mod folded_path;
 mod incidents;
 mod names;
+mod nearest;
 mod packed;
 mod pauses;
 pub mod spikes;
@@ -24,6 +25,7 @@ pub use detector::{Detector, SourceId};
 pub use evidence::{
     Bucket, Counts, Distribution, Evidence, FailureRow, Kind, Minute, Pause, Pauses, Window,
 };
+pub use nearest::Nearest;
 pub use packed::PackedError;
 pub use portion::{GroupCounts, Portion};
 pub use signature::Signature;

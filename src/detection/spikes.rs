@@ -122,7 +122,8 @@ fn joined(
     None
 }
 
-fn sum(windows: &BTreeMap<i64, Tally>, first: i64, last: i64) -> Tally {
+/// The windows from `first` to `last` as one.
+pub(super) fn sum(windows: &BTreeMap<i64, Tally>, first: i64, last: i64) -> Tally {
     let mut total = Tally::default();
     if first <= last {
         for tally in windows.range(first..=last).map(|(_, tally)| tally) {

@@ -95,7 +95,9 @@ impl Probe {
         let probes: Vec<Self> = serde_json::Deserializer::from_str(text)
             .into_iter()
             .collect::<Result<_, _>>()
-            .map_err(|error| format!("no report of `alb502 probe --format json` ({error})"))?;
+            .map_err(|error| format!(
+                    "no report of a probe ({error}); `alb502 probe --format json` prints what belongs there"
+                ))?;
         if probes.is_empty() {
             return Err(
                 "it is empty; `alb502 probe --format json` prints what belongs there".to_owned()
@@ -103,7 +105,8 @@ impl Probe {
         }
         match probes.iter().find(|probe| probe.schema_version != SCHEMA_VERSION) {
             Some(probe) => Err(format!(
-                "schema_version {} is not known, only {SCHEMA_VERSION}",
+                "schema_version {} is not known, only {SCHEMA_VERSION}; probe again with this version of \
+                 alb502",
                 neutralize::plain(&probe.schema_version)
             )),
             None => Ok(probes),
@@ -383,8 +386,8 @@ pub(super) mod tests {
     fn a_file_that_is_no_report_says_so() {
         for (text, why) in [
             ("", "it is empty"),
-            ("{}", "no report of `alb502 probe --format json`"),
-            ("not json", "no report of"),
+            ("{}", "no report of a probe"),
+            ("not json", "`alb502 probe --format json` prints"),
         ] {
             assert!(Probe::parse(text).unwrap_err().contains(why), "{text}");
         }

@@ -83,7 +83,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
+    #[error(
+        "TLS cannot be set up on this machine ({0}). Run the probe on another one, or ask over http://"
+    )]
     Tls(String),
 }
 

@@ -89,7 +89,8 @@ class Shared:
                 "AWS_SECRET_ACCESS_KEY": self.keys[1],
             },
         )
-        said = done.stdout + done.stderr
+        # What is said beside the output fits a terminal: where a line breaks is no matter here.
+        said = done.stdout + " ".join(done.stderr.split())
         assert done.returncode == code, said
         return said
 

@@ -252,6 +252,7 @@ def test_a_topic_that_is_gone_is_an_error_that_names_it(world: World) -> None:
         ("ALB502_TOPIC_ARN", "", "the ARN of a standard SNS topic"),
         ("ALB502_TOPIC_ARN", "alb502", "the ARN of a standard SNS topic"),
         ("ALB502_TABLE", "my table", "the name of a DynamoDB table"),
+        ("ALB502_MIN_ERROR", "7", "Did you mean ALB502_MIN_ERRORS?"),
     ],
 )
 def test_a_bad_setting_stops_the_start(world: World, name: str, value: str, allowed: str) -> None:

@@ -2,10 +2,12 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
+use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
 const KEY: &str = "123456789012_elasticloadbalancing_eu-west-1_app.shop.0123456789abcdef_\
@@ -20,16 +22,16 @@ pub(crate) fn alb502(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Rows of one target group: the second of each ten is refused.
-fn log(rows: usize) -> String {
+pub(crate) fn log(rows: usize) -> String {
     (0..rows)
         .map(|row| {
             let time = format!("2026-11-20T12:0{}:{:02}", row / 60 % 5, row % 60);
@@ -106,7 +108,10 @@ fn a_probe_is_evidence_and_the_message_says_so() {
     assert!(warned.contains("10.0.9.9:8080 is no target of an incident"), "{warned}");
     let (code, _, error) = diagnosed("{}");
     assert_eq!(code, Some(2));
-    assert!(error.contains("no report of `alb502 probe --format json`"), "{error}");
+    assert!(
+        error.contains("no report of a probe") && error.contains("alb502 probe --format json"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -208,9 +213,149 @@ fn wrong_use_says_what_would_be_right() {
         (vec!["invoke", "events/s3-test-event.json", "--local", "/no/such"], "no such folder"),
     ] {
         let output = alb502(&arguments);
-        assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
+        let error = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(error.contains(said), "{arguments:?}: {error}");
         assert_eq!(stdout(&output), "", "{arguments:?}");
     }
+}
+
+/// The command with a log on its standard input.
+fn fed(arguments: &[&str], bytes: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alb502"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    output
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn a_log_comes_from_standard_input_plain_or_gzip() {
+    let (_folder, path) = folder_with("access.log", log(100));
+    let of_file = stdout(&alb502(&["diagnose", text(&path)]));
+    let rows = stdout(&alb502(&["parse", text(&path)]));
+    for bytes in [log(100).into_bytes(), gzip(&log(100))] {
+        let output = fed(&["diagnose", "-"], &bytes);
+        assert_eq!((output.status.code(), &*stderr(&output)), (Some(0), ""));
+        assert_eq!(stdout(&output), of_file);
+        let output = fed(&["parse", "-"], &bytes);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(0), rows.clone()));
+        let output = fed(&["rehearse", "-"], &bytes);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains("1 message"), "{}", stdout(&output));
+    }
+    let cut = gzip(&log(100));
+    let output = fed(&["diagnose", "-"], &cut[..cut.len() - 20]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: standard input: the gzip ends before"));
+    let output = fed(&["diagnose", "-"], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("standard input: the object holds no lines"));
+}
+
+#[test]
+fn standard_input_is_read_as_it_comes() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alb502"))
+        .args(["parse", "-"])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    // More than any buffer between here and there: rows come out before the input ends.
+    let (seen, is_seen) = std::sync::mpsc::channel();
+    let writer = std::thread::spawn(move || {
+        input.write_all(log(2000).as_bytes()).unwrap();
+        is_seen.recv().unwrap();
+    });
+    let mut row = String::new();
+    output.read_line(&mut row).unwrap();
+    assert!(row.starts_with('{'), "{row}");
+    seen.send(()).unwrap();
+    assert_eq!(output.lines().count(), 1999);
+    writer.join().unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_quiet_log_says_what_came_nearest_and_how_to_have_it_told() {
+    let made = log(300).replace("-1 -1 -1 502 -", "0.001 0.018 0.000 200 200");
+    // Three refused of 300 in one window.
+    let mut rows: Vec<String> = made.lines().map(ToOwned::to_owned).collect();
+    for row in [1, 5, 9] {
+        rows[row] = rows[row].replace("0.001 0.018 0.000 200 200", "-1 -1 -1 502 -");
+    }
+    let (_folder, path) = folder_with(KEY, rows.join("\n") + "\n");
+    let said = stdout(&alb502(&["diagnose", text(&path), "--rate-percent", "2"]));
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let nearest = "Closest: shop-web, 3 of 300 requests (1 %) in 2026-11-20 12:00 to 12:05 UTC; a message \
+                   takes 5 failures and 2 %. To have it diagnosed, add --min-errors 3 --rate-percent 1;";
+    assert!(words.contains(nearest), "{said}");
+    assert!(words.contains("alb502 rehearse"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 78), "{said}");
+    let arguments = ["--min-errors", "3", "--rate-percent", "1", "--fail-on-incident"];
+    let told = alb502(&[&["diagnose", text(&path)], &arguments[..]].concat());
+    assert_eq!(told.status.code(), Some(3), "{}", stdout(&told));
+    // Without a failure nothing is near, and that is said.
+    let (_folder, path) = folder_with(KEY, made);
+    let said = stdout(&alb502(&["diagnose", text(&path)]));
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!words.contains("Closest"), "{said}");
+    assert!(words.contains("No request failed, so no target group came near"), "{said}");
+    assert!(
+        words.contains("of 2026-11-20 12:00 to 12:05 UTC: give the log of that time"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_known_stops_the_commands_that_have_settings() {
+    let (folder, path) = folder_with(KEY, log(100));
+    let with = |arguments: &[&str], name: &str, value: &str| {
+        Command::new(env!("CARGO_BIN_EXE_alb502"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env_clear()
+            .env(name, value)
+            .output()
+            .unwrap()
+    };
+    let event = ["invoke", "events/s3-test-event.json", "--local", text(folder.path())];
+    let logs = text(&path);
+    for arguments in [&["diagnose", logs][..], &["rehearse", logs], &event] {
+        let output = with(arguments, "ALB502_MIN_ERROR", "7");
+        assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""));
+        let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            said.starts_with("error: environment variable ALB502_MIN_ERROR (it is \"7\")"),
+            "{said}"
+        );
+        assert!(said.contains("Did you mean ALB502_MIN_ERRORS?"), "{said}");
+        let output = with(arguments, "ALB502_LOG", "foo");
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        assert!(said.contains("ALB502_LOG is \"foo\"; allowed is trace, debug"), "{said}");
+        for (name, value) in [("ALB502_LOG", "warn"), ("ALB502_TABLE", "x"), ("ALB503_X", "1")] {
+            assert_eq!(with(arguments, name, value).status.code(), Some(0), "{name}");
+        }
+    }
+    assert_eq!(with(&["parse", logs], "ALB502_MIN_ERROR", "7").status.code(), Some(0));
 }
 
 #[test]

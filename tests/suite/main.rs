@@ -16,6 +16,8 @@ mod deliveries;
 mod deployed;
 #[cfg(feature = "cli")]
 mod embedded_metrics;
+#[cfg(feature = "cli")]
+mod errors;
 mod events;
 #[cfg(feature = "cli")]
 mod handler;

@@ -514,14 +514,19 @@ fn wrong_use_says_what_is_allowed_and_asks_nobody() {
     ] {
         let output = alb502(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let error = String::from_utf8(output.stderr).unwrap();
+        let error = in_one_line(&output.stderr);
         assert!(error.contains(said), "{arguments:?}: {error}");
     }
     assert_eq!(target.connections.load(Ordering::SeqCst), 0);
     let output = alb502(&["probe", "http://no-such-host.invalid/"]);
     assert_eq!(output.status.code(), Some(1));
-    let error = String::from_utf8(output.stderr).unwrap();
+    let error = in_one_line(&output.stderr);
     assert!(error.contains("no-such-host.invalid") && error.contains("Give an address"), "{error}");
+}
+
+/// What was said, wherever its lines break.
+fn in_one_line(said: &[u8]) -> String {
+    String::from_utf8_lossy(said).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A message without its numbers and line breaks.

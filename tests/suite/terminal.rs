@@ -19,6 +19,8 @@ fn on_terminal(environment: &[(&str, &str)], arguments: &[&str]) -> String {
         .env_remove("CLICOLOR_FORCE")
         // A CI service is believed to show colour whatever its TERM says.
         .env_remove("CI")
+        // Of the tests themselves; it is no setting.
+        .env_remove("ALB502_SEEDS")
         .envs(environment.iter().copied())
         .stdin(std::process::Stdio::null())
         .output()

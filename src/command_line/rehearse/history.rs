@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     access_log::{ObjectKey, ObjectKind, Reader},
-    command_line::{Stop, complain, progress::Progress},
+    command_line::{Stop, complain, progress::Progress, say},
     event::LogObject,
     incident::{end_of, window_of},
     local::files::{self, LogFile},
@@ -72,14 +72,15 @@ impl History {
     pub(super) fn find(paths: &[PathBuf]) -> Result<Self, Stop> {
         let files = files::find(paths)?;
         let mut history = Self { is_whole: true, ..Self::default() };
+        say::waiting_for_input(&files);
         let mut names = BTreeSet::new();
         let mut progress = Progress::new(files.len());
         for (index, file) in files.into_iter().enumerate() {
-            let name = file.path.display().to_string();
+            let name = file.name();
             let key = ObjectKey::parse(&name);
             if let Some(reason) = key.skip_reason() {
                 if file.asked_for {
-                    complain(&format!("{name}: skipped, {reason}"));
+                    complain(&format!("error: {}: skipped, {reason}", file.shown()));
                     history.is_whole = false;
                 }
                 continue;
@@ -109,7 +110,6 @@ impl History {
 
     /// Takes a file apart whose name does not say when it came.
     fn read_loose(&mut self, number: usize, file: &LogFile, progress: &mut Progress) {
-        let name = file.path.display().to_string();
         let mut windows = BTreeMap::<i64, Packed>::new();
         let mut bytes_read = 0;
         let mut reader = Reader::new(|entry| {
@@ -128,11 +128,11 @@ impl History {
         // In a folder a file of another kind is no error; asked for by name it is.
         let other = outcome.error.as_ref().is_some_and(|error| !error.is_damage());
         let error = match streamed {
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(files::unreadable(&error)),
             Ok(()) => outcome.error.map(|error| error.to_string()),
         };
         if let Some(error) = error {
-            complain(&format!("{name}: {error}"));
+            complain(&format!("error: {}: {error}", file.shown()));
             self.is_whole &= other && !file.asked_for;
         }
         for (window, rows) in windows {
@@ -215,7 +215,7 @@ fn read_file(
     path: &Path,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(), LogStoreError> {
-    files::stream(path, sink).map_err(|error| LogStoreError(error.to_string()))
+    files::stream(path, sink).map_err(|error| LogStoreError(files::unreadable(&error)))
 }
 
 /// Lines that are no rows, for people.

@@ -16,7 +16,7 @@ use super::{COULD_NOT, SettingFlags, Stop, complain, note, paint, progress::Prog
 use crate::{
     diagnosis::Diagnosis,
     handler::{self, Invocation, Ports},
-    local::{folder::SnapshotConfiguration, ledger::MemoryLedger, snapshot::Snapshot},
+    local::{files, folder::SnapshotConfiguration, ledger::MemoryLedger, snapshot::Snapshot},
     notification::Notification,
     ports::{Metrics, Notifier, NotifierError},
 };
@@ -25,9 +25,9 @@ use report::{Message, Report};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The handler of the Lambda function runs over the objects in the order in which\n\
-                        they came: each a minute or two after the end time in its name. The rows of a\n\
-                        file with another name come window by window. Nothing is sent, and nothing is\n\
+    after_help = "The handler of the Lambda function runs over the objects in the order in which \
+                        they came: each a minute or two after the end time in its name. The rows of a \
+                        file with another name come window by window. Nothing is sent, and nothing is \
                         made up after the last object: what is open then is said to be open.\n\n\
                         Examples:\n  \
                         alb502 rehearse ./AWSLogs\n  \
@@ -36,7 +36,8 @@ use report::{Message, Report};
                         alb502 rehearse ./AWSLogs --format json | jq -r '.messages[].sent_at'"
 )]
 pub(super) struct Arguments {
-    /// Access-log files, plain or gzip, or folders that hold them: a week says more than a day
+    /// Access-log files, plain or gzip, or folders that hold them; - is standard input. A week says more
+    /// than a day
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Folder with the configuration as the AWS CLI prints it; it makes causes surer, not messages more
@@ -122,8 +123,8 @@ pub(super) fn run(
         };
         if let Err(error) = runtime.block_on(handler::handle(&event, &config, &invocation, ports)) {
             let name = format!("s3://{}/{}", history::BUCKET, delivery.key);
-            let file = delivery.file.display().to_string();
-            complain(&error.to_string().replace(&name, &file));
+            let file = files::shown(&delivery.file);
+            complain(&format!("error: {}", error.to_string().replace(&name, &file)));
             code = COULD_NOT;
         }
     }

@@ -21,6 +21,10 @@
 //! `command_line` is the `alb502` command, `lambda` the function. `probe` talks to a target as the load
 //! balancer does; what it reports is judged in `diagnosis` with the rest.
 
+// The future of one invocation holds those of every SDK: their layout is deeper than the compiler looks
+// by itself.
+#![recursion_limit = "256"]
+
 pub mod access_log;
 pub mod detection;
 pub mod diagnosis;

@@ -137,7 +137,6 @@ pub(super) fn run(
     for facts in &mut facts {
         facts.probes.clone_from(&probes);
     }
-    probe_reports::say_unmatched(&probes, &incidents);
     let told: Vec<(&Evidence, &Facts, Diagnosis)> = incidents
         .iter()
         .zip(&facts)
@@ -145,6 +144,8 @@ pub(super) fn run(
         .filter(|(_, _, diagnosis)| is_told(diagnosis))
         .collect();
     let mut notes = Vec::new();
+    let judged: Vec<&Evidence> = told.iter().map(|(evidence, _, _)| *evidence).collect();
+    notes.extend(probe_reports::unmatched(&probes, &judged));
     let not_judged = detector.rows_not_judged();
     if 0 < not_judged {
         notes.push(format!(

@@ -198,6 +198,14 @@ const COULD_NOT: u8 = 1;
 const WRONG_USE: u8 = 2;
 const INCIDENT_FOUND: u8 = 3;
 
+/// Whether these words are a command of `alb502`, its name first. Nothing is run.
+///
+/// # Errors
+/// What is wrong with them, and how it is used.
+pub fn check(words: &[String]) -> Result<(), clap::Error> {
+    CommandLine::try_parse_from(words).map(drop)
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let command_line = match CommandLine::try_parse() {

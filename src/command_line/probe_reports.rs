@@ -1,39 +1,69 @@
 //! `alb502 diagnose --probe`: the reports of probes, read from files.
 
-use std::{fs, path::PathBuf};
+use std::{fs::File, io::Read, path::PathBuf};
 
-use super::{Stop, note};
+use super::Stop;
 use crate::{
     detection::Evidence,
     diagnosis::{network::socket_address, probes::Probe},
     local::files,
+    numbers::plural,
 };
+
+/// A report has a few kilobytes: a response's headers are not in it, and its violations are cut. So this
+/// is room for every target of a load balancer, and a device that never ends does not fill the memory.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// So many probes that are not used are named; the others are counted.
+const MAX_NAMED: usize = 5;
 
 /// The reports of probes in the files.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Probe>, Stop> {
-    let mut probes = Vec::new();
+    let mut probes: Vec<Probe> = Vec::new();
     for path in paths {
         let wrong = |why: String| Stop::WrongUse(format!("--probe {}: {why}", files::shown(path)));
-        let text = fs::read_to_string(path).map_err(|error| {
-            wrong(format!("{error}; give a file that `alb502 probe --format json` has written"))
-        })?;
-        probes.extend(Probe::parse(&text).map_err(wrong)?);
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+            .map_err(|error| {
+                wrong(format!("{error}; give a file that `alb502 probe --format json` has written"))
+            })?;
+        if MAX_BYTES < text.len() as u64 {
+            return Err(wrong("larger than 16 MB, which no report of a probe is".to_owned()));
+        }
+        // The same file twice is no second witness.
+        for probe in Probe::parse(&text).map_err(wrong)? {
+            if !probes.contains(&probe) {
+                probes.push(probe);
+            }
+        }
     }
     Ok(probes)
 }
 
 /// A probe of something else is no evidence: it is said, so that nobody takes it for one.
-pub(super) fn say_unmatched(probes: &[Probe], incidents: &[Evidence]) {
-    for probe in probes {
-        let is_target = |incident: &Evidence| {
+pub(super) fn unmatched(probes: &[Probe], incidents: &[&Evidence]) -> Option<String> {
+    let is_target = |probe: &&Probe| {
+        let is_its = |incident: &&Evidence| {
             incident.targets.iter().any(|it| socket_address(&it.target) == Some(probe.socket()))
         };
-        if !incidents.is_empty() && !incidents.iter().any(is_target) {
-            note(&format!(
-                "warning: --probe: {} is no target of an incident in this log; it is not used. Probe one that the \
-                 message names",
-                probe.socket()
-            ));
-        }
+        incidents.iter().any(is_its)
+    };
+    let others: Vec<String> =
+        probes.iter().filter(|it| !is_target(it)).map(|it| it.socket().to_string()).collect();
+    let mut named = others.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = others.len().saturating_sub(MAX_NAMED) as u64;
+    if 0 < more {
+        named.push_str(&format!(" and {}", plural(more, "more target")));
     }
+    let what = match (others.len(), incidents.is_empty()) {
+        (0, _) => return None,
+        (_, true) => "there is no incident in this log, so it is not used",
+        (1, false) => "is no target of an incident in this log; it is not used",
+        (_, false) => "are no targets of an incident in this log; they are not used",
+    };
+    Some(match incidents.is_empty() {
+        true => format!("warning: --probe of {named}: {what}"),
+        false => format!("warning: --probe: {named} {what}"),
+    })
 }

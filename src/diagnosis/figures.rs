@@ -8,6 +8,7 @@ use super::{
     Case, MAX_OBJECTS, keep_alive,
     onset::{Onset, onset},
     patterns,
+    probes::ProbeFigure,
     rows::{
         self, MAX_ROWS, MethodFigure, NodeFigure, OTHERS, PathFigure, TargetFigure, Total,
         TypeFigure, top,
@@ -61,6 +62,8 @@ pub struct Figures {
     /// Moments at which requests of one target ended together, in order of time; of more than ten the
     /// largest.
     pub exits: Vec<ExitFigure>,
+    /// What `alb502 probe` measured of targets of the incident, the earliest ten at most.
+    pub probes: Vec<ProbeFigure>,
 }
 
 /// One `error_reason`.
@@ -194,6 +197,7 @@ impl Figures {
             },
             constant: patterns.constant,
             exits: exits(&patterns.exits),
+            probes: probes(case),
         }
     }
 
@@ -206,6 +210,7 @@ impl Figures {
         rows::keep(&mut self.types, count);
         keep_reasons(&mut self.error_reasons, count);
         keep_exits(&mut self.exits, count);
+        self.probes.truncate(count);
     }
 
     /// Every text of a stranger or of AWS, for those who shorten it.
@@ -223,6 +228,7 @@ impl Figures {
             .chain(self.types.iter_mut().map(|it| &mut it.kind))
             .chain(self.error_reasons.iter_mut().map(|it| &mut it.error_reason))
             .chain(self.exits.iter_mut().map(|it| &mut it.target))
+            .chain(self.probes.iter_mut().flat_map(ProbeFigure::texts))
     }
 }
 
@@ -268,6 +274,14 @@ fn seconds(
     let mut seconds: Vec<f64> = rows.iter().filter_map(of).collect();
     seconds.sort_by(f64::total_cmp);
     Distribution::of_sorted(&seconds).map(rounded)
+}
+
+fn probes(case: &Case<'_>) -> Vec<ProbeFigure> {
+    let mut list: Vec<ProbeFigure> =
+        case.probes().map(|probe| ProbeFigure::of(probe, case)).collect();
+    list.sort_by(|a, b| (a.time, &a.target).cmp(&(b.time, &b.target)));
+    list.truncate(MAX_ROWS);
+    list
 }
 
 fn exits(exits: &[patterns::Exit]) -> Vec<ExitFigure> {

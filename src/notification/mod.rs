@@ -9,6 +9,7 @@ pub mod text;
 mod course;
 mod damaged;
 mod fit;
+mod probed;
 pub(crate) mod wrap;
 
 use std::collections::BTreeMap;

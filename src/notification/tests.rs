@@ -48,6 +48,7 @@ fn figures(stranger: &str, many: usize) -> Figures {
         types: vec![TypeFigure { kind: name(), portion }; many],
         error_reasons: vec![ReasonFigure { error_reason: name(), failures: 1 }; many],
         exits: vec![exit; many],
+        probes: vec![probed::tests::probe(stranger, stranger); many],
         ..Figures::default()
     }
 }

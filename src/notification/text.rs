@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     course,
     damaged::damaged,
+    probed,
     wrap::{command, wrap},
 };
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
 /// How many checks without an answer are told one by one. More unknown ones have one common reason, which
 /// stands under "What could not be seen"; more skipped ones are those of a Lambda target.
 const MAX_UNANSWERED: usize = 3;
+
+/// How many probes are told; the machine form has more.
+const MAX_PROBES: usize = 3;
 
 /// The whole message.
 pub fn text(diagnosis: &Diagnosis) -> String {
@@ -97,6 +101,15 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
     }
     if let Some(partial) = diagnosis.partial() {
         wrap("Partial        ", &partial, out);
+    }
+    let probes = &diagnosis.facts.probes;
+    for probe in probes.iter().take(MAX_PROBES) {
+        wrap("Probe          ", &probed::line(probe), out);
+    }
+    let more = probes.len().saturating_sub(MAX_PROBES) as u64;
+    if 0 < more {
+        let more = plural(more, "more probe");
+        wrap("               ", &format!("{more}: see the HTML report."), out);
     }
 }
 

@@ -105,6 +105,7 @@ fn figures() -> Figures {
             closed: 3,
             refused_after: 2,
         }],
+        probes: vec![probed::tests::probe("10.0.12.34:8080", "It closed.")],
         ..Figures::default()
     }
 }
@@ -286,6 +287,8 @@ fn the_email() {
             Severity       warning
             Partial        1 of 2 objects could not be read to the end: the numbers are at
                            least these
+            Probe          10.0.12.34:8080 at 1970-01-01 00:00 UTC: a valid 200; idle
+                           connections closed after 6 s; keepalive-race would be a 502.
 
             WHY THE TARGETS STILL SHOW HEALTHY
               Every health check opens a connection of its own and closes it: it never

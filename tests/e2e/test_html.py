@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,45 @@ def test_reports_fit_every_screen(browser: Browser, tmp_path: Path, name: str) -
             grounds.add(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(grounds) == 2, "light and dark differ"
     assert browser.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("measured", [0.4, 2.0, 5.5, 58.0])
+def test_measured_and_inferred_timeouts_stand_side_by_side(
+    browser: Browser, tmp_path: Path, measured: float
+) -> None:
+    """The picture of the idle time, with a probe beside what the rows show: about 6 s."""
+    name = "keepalive-race-node"
+    log = scenario(tmp_path, name).read_text()
+    address, port = re.search(r"(10\.[\d.]+):(\d+)", log).groups()
+    probe = {
+        "schema_version": "1",
+        "time": "2026-11-28T12:03:10Z",
+        "target": {"address": address, "port": int(port), "method": "GET", "path": "/" + "W" * 300},
+        "idle_timeout_seconds": 60,
+        "connect": {"outcome": "connected"},
+        "keep_alive_seconds": measured,
+        "keep_alive": {"connections": [{"outcome": "closed", "idle_seconds": measured}]},
+        "findings": [
+            {
+                "cause": "keepalive-race",
+                "would_be": "502",
+                "certainty": "documented",
+                "why": HOSTILE[0] + "W" * 300,
+            }
+        ],
+    }
+    (tmp_path / "probe.json").write_text(json.dumps(probe))
+    page = report(tmp_path, SCENARIOS / name / "logs", "--probe", tmp_path / "probe.json")
+    for width in WIDTHS:
+        browser.open(page.as_uri(), width=width)
+        browser.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)")
+        look(browser)
+        text = browser.evaluate("document.body.innerText")
+        assert f"A probe measured a timeout of {measured:g} s." in text
+        labels = browser.evaluate(
+            "[...document.querySelectorAll('text.mark-label')].map(it => it.textContent)"
+        )
+        assert any(label.startswith(("measured", "inferred")) for label in labels), labels
 
 
 def test_several_incidents_have_a_list_that_leads_to_them(browser: Browser, tmp_path: Path) -> None:

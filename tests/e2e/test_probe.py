@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from processes import free_port, program
+from processes import ROOT, free_port, program
 from servers import Servers
+
+SCHEMA = Draft202012Validator(json.loads((ROOT / "src/notification/schema.json").read_text()))
 
 OK = "start('200 OK', [('Content-Length', '2')]); return [b'ok']"
 
@@ -321,30 +325,93 @@ def test_progress_and_proxies_are_told_beside_the_report(servers: Servers) -> No
     assert done.stdout.startswith("Nothing that a load balancer objects to: GET / on 127.0.0.1:")
 
 
-def test_a_probe_is_evidence_for_a_diagnosis(servers: Servers, tmp_path: Path) -> None:
-    """From the probe of a real server to the message: measured beats inferred."""
-    port = servers.nginx("keepalive_timeout 2s;")
-    (tmp_path / "probe.json").write_text(json.dumps(probe(plain(port), 5)))
-    rows = [
-        f"http 2026-11-20T12:0{n // 60}:{n % 60:02}.020000Z app/shop/0123456789abcdef "
-        f"198.51.100.7:40000 127.0.0.1:{port} "
-        + ("0.001 0.005 -1 502 -" if n % 10 == 1 else "0.001 0.018 0.000 200 200")
-        + ' 200 300 "GET http://shop.example.com:80/a HTTP/1.1" "curl/8" - - arn:aws:elastic'
-        "loadbalancing:eu-west-1:123456789012:targetgroup/shop-web/0123 "
-        f'"Root=1-0-{n}" "-" "-" 0 2026-11-20T12:0{n // 60}:{n % 60:02}.000000Z "forward" "-" "-"\n'
-        for n in range(200)
-    ]
-    (tmp_path / "access.log").write_text("".join(rows))
+def rows(port: int) -> str:
+    """Every tenth request was closed at once, six seconds apart from the answer before."""
+    lines = []
+    for number in range(200):
+        second = number * 6
+        time = f"2026-11-20T12:{second // 60:02}:{second % 60:02}"
+        closed = number % 10 == 1
+        times = "0.001 0.005 -1 502 -" if closed else "0.001 0.018 0.000 200 200"
+        lines.append(
+            f"http {time}.020000Z app/shop/0123456789abcdef 198.51.100.7:40000 127.0.0.1:{port} "
+            f'{times} 200 300 "GET http://shop.example.com:80/a HTTP/1.1" "curl/8" - - '
+            "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop-web/0123 "
+            f'"Root=1-0-{number}" "-" "-" 0 {time}.000000Z "forward" "-" "-"\n'
+        )
+    return "".join(lines)
+
+
+def diagnosed(folder: Path, port: int, report: dict[str, Any], form: str) -> str:
+    """What `alb502 diagnose --probe` says of rows of this target."""
+    (folder / "probe.json").write_text(json.dumps(report))
+    (folder / "access.log").write_text(rows(port))
     done = subprocess.run(
-        [program("alb502"), "diagnose", "access.log", "--probe", "probe.json", "--format", "json"],
-        cwd=tmp_path,
+        [program("alb502"), "diagnose", "access.log", "--probe", "probe.json", "--format", form],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    [diagnosis] = json.loads(done.stdout)["diagnoses"]
+    return done.stdout
+
+
+def test_a_probe_is_evidence_for_a_diagnosis(servers: Servers, tmp_path: Path) -> None:
+    """From the probe of a real server to every form of the message: measured beats inferred."""
+    port = servers.gunicorn(OK, "--threads", "4")
+    report = probe(plain(port), 5)
+    [diagnosis] = json.loads(diagnosed(tmp_path, port, report, "json"))["diagnoses"]
     check = next(it for it in diagnosis["checks"] if it["id"] == "keep-alive-exceeds-idle-timeout")
-    assert "measured a keep-alive timeout of 2 s" in check["summary"], check
+    assert re.search(r"measured a keep-alive timeout of 2(\.\d)? s", check["summary"]), check
     said = json.dumps(diagnosis["causes"])
-    assert "The target closed idle connections after 2 s" in said, said
+    assert "The target closed idle connections after 2" in said, said
+
+    [measured] = diagnosis["facts"]["probes"]
+    assert measured["target"] == f"127.0.0.1:{port}"
+    assert measured["time"] == report["time"]
+    assert measured["keep_alive_seconds"] == report["keep_alive_seconds"]
+    assert (measured["connect"], measured["status"]) == ("connected", 200)
+    assert measured["response_valid"] is True
+    assert found(measured) == [("keepalive-race", "502")]
+    SCHEMA.validate(diagnosis)
+
+    text = " ".join(diagnosed(tmp_path, port, report, "text").split())
+    assert f"Probe 127.0.0.1:{port} at {report['time'][:10]} " in text, text
+    assert "a valid 200; idle connections closed after 2" in text, text
+    assert "keepalive-race would be a 502." in text, text
+
+    page = diagnosed(tmp_path, port, report, "html")
+    assert "<h3>Probe</h3>" in page
+    assert "Idle connections closed after 2" in page
+    assert ">would be a 502</span> <b>keepalive-race</b>" in page
+    assert re.search(r">measured 2(\.\d)? s</text>", page)
+
+
+def test_a_probe_that_finds_something_else_is_told(servers: Servers, tmp_path: Path) -> None:
+    """The rows look like a race; the target answers what no load balancer takes."""
+    write = "(request) => request.socket.write('oops\\nHTTP/1.1 200 OK\\r\\nBad Name: x\\r\\n"
+    port = servers.node(write + "Content-Length: 0\\r\\n\\r\\n')")
+    report = probe(plain(port))
+    [diagnosis] = json.loads(diagnosed(tmp_path, port, report, "json"))["diagnoses"]
+    [measured] = diagnosis["facts"]["probes"]
+    assert measured["response_valid"] is False
+    assert found(measured) == [("malformed-response", "502")]
+    assert "malformed-response would be a 502." in diagnosed(tmp_path, port, report, "text")
+
+
+def test_a_probe_that_was_changed_by_hand_is_refused(servers: Servers, tmp_path: Path) -> None:
+    """What no probe of this server can have seen."""
+    port = servers.gunicorn(OK, "--threads", "4")
+    report = probe(plain(port), 5) | {"keep_alive_seconds": 600.0}
+    (tmp_path / "access.log").write_text(rows(port))
+    (tmp_path / "probe.json").write_text(json.dumps(report))
+    done = subprocess.run(
+        [program("alb502"), "diagnose", "access.log", "--probe", "probe.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"the report of 127.0.0.1:{port} says what no probe can have seen" in done.stderr

@@ -75,11 +75,11 @@ fn a_file_and_its_folder_give_the_same_answer() {
 }
 
 /// A report of `alb502 probe`, of the target in [`log`] or another.
-fn report(address: &str, findings: &str) -> String {
+fn report(address: &str, connect: &str, findings: &str) -> String {
     format!(
-        r#"{{"schema_version": "1", "time": "2026-11-20T12:03:10Z",
+        r#"{{"schema_version": "1", "time": "2026-11-20T12:03:10Z", "idle_timeout_seconds": 60,
             "target": {{"address": "{address}", "port": 8080, "method": "GET", "path": "/health"}},
-            "connect": {{"outcome": "connected"}}, "findings": [{findings}]}}"#
+            "connect": {{"outcome": "{connect}"}}, "findings": [{findings}]}}"#
     )
 }
 
@@ -93,25 +93,96 @@ fn a_probe_is_evidence_and_the_message_says_so() {
         let said = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
         (output.status.code(), said, stderr(&output))
     };
-    let refused = r#"{"cause": "connect-refused", "would_be": "502", "why": "Nothing listens."}"#;
-    let (code, said, _) = diagnosed(&report("10.0.0.1", refused));
+    let refused = r#"{"cause": "connect-refused", "would_be": "502", "certainty": "documented",
+        "why": "Nothing listens."}"#;
+    let (code, said, _) = diagnosed(&report("10.0.0.1", "refused", refused));
     assert_eq!(code, Some(0));
     let words = "A probe at 12:03 UTC of 10.0.0.1:8080 (GET /health) shows it: Nothing listens.";
     assert!(said.contains(words), "{said}");
-    let (_, said, _) = diagnosed(&report("10.0.0.1", ""));
+    let line = "Probe 10.0.0.1:8080 at 2026-11-20 12:03 UTC: the connection was refused; \
+                connect-refused would be a 502.";
+    assert!(said.contains(line), "{said}");
+    let (_, said, _) = diagnosed(&report("10.0.0.1", "connected", ""));
     assert!(said.contains("(GET /health) could connect, from where it ran."), "{said}");
-    let other = r#"{"cause": "tls-handshake", "would_be": "502", "why": "No TLS."}"#;
-    let (_, said, _) = diagnosed(&report("10.0.0.1", other));
-    assert!(said.contains("found something else, tls-handshake: No TLS."), "{said}");
-    let (_, said, warned) = diagnosed(&report("10.0.9.9", refused));
+    let other = r#"{"cause": "host-unreachable", "would_be": "502", "certainty": "documented",
+        "why": "No route."}"#;
+    let (_, said, _) = diagnosed(&report("10.0.0.1", "unreachable", other));
+    assert!(said.contains("found something else, host-unreachable: No route."), "{said}");
+    let (_, said, warned) = diagnosed(&report("10.0.9.9", "refused", refused));
     assert!(!said.contains("A probe"), "{said}");
     assert!(warned.contains("10.0.9.9:8080 is no target of an incident"), "{warned}");
-    let (code, _, error) = diagnosed("{}");
-    assert_eq!(code, Some(2));
-    assert!(
-        error.contains("no report of a probe") && error.contains("alb502 probe --format json"),
-        "{error}"
+}
+
+#[test]
+fn a_probe_that_cannot_be_true_is_refused() {
+    let (folder, path) = folder_with(KEY, log(100));
+    let probe = folder.path().join("probe.json");
+    for (content, why) in [
+        ("{}".to_owned(), "no report of `alb502 probe --format json`"),
+        (report("10.0.0.1", "healthy", ""), "no report of `alb502 probe --format json`"),
+        (report("10.0.0.1", "connected", "").replace("\"1\"", "\"2\""), "schema_version 2 is not"),
+        (report("10.0.0.1", "connected", "").replace("60", "86400"), "an idle timeout of 86400 s"),
+    ] {
+        fs::write(&probe, content).unwrap();
+        let output = alb502(&["diagnose", text(&path), "--probe", text(&probe)]);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+    }
+    let output = alb502(&["diagnose", text(&path), "--probe", "/dev/zero"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("larger than 16 MB"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_probe_without_an_incident_is_named_in_every_format() {
+    let (folder, path) = folder_with(KEY, log(1));
+    let probe = folder.path().join("probe.json");
+    let many: String = (1..=7).map(|n| report(&format!("10.0.0.{n}"), "refused", "")).collect();
+    fs::write(&probe, many).unwrap();
+    let named = "--probe of 10.0.0.1:8080, 10.0.0.2:8080, 10.0.0.3:8080, 10.0.0.4:8080, 10.0.0.5:8080 and \
+                 2 more targets: there is no incident in this log";
+    for format in ["text", "json", "html"] {
+        let output =
+            alb502(&["diagnose", text(&path), "--probe", text(&probe), "--format", format]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stderr(&output).contains(named), "{}", stderr(&output));
+        assert_eq!(stdout(&output).contains(named), format == "html");
+    }
+}
+
+#[test]
+fn what_a_probe_measured_is_in_the_json_and_in_the_page() {
+    let (folder, path) = folder_with(KEY, log(100));
+    let probe = folder.path().join("probe.json");
+    let refused = r#"{"cause": "connect-refused", "would_be": "502", "certainty": "documented",
+        "why": "Nothing <listens>."}"#;
+    let both = report("10.0.0.1", "refused", refused) + &report("10.0.9.9", "connected", "");
+    fs::write(&probe, both).unwrap();
+    let diagnosed = |format: &str| {
+        let arguments = ["diagnose", text(&path), "--probe", text(&probe), "--format", format];
+        stdout(&alb502(&arguments))
+    };
+    let document: Value = serde_json::from_str(&diagnosed("json")).unwrap();
+    let probes = &document["diagnoses"][0]["facts"]["probes"];
+    assert_eq!(
+        *probes,
+        serde_json::json!([{
+            "target": "10.0.0.1:8080", "time": "2026-11-20T12:03:10Z", "method": "GET",
+            "path": "/health", "idle_timeout_seconds": 60, "connect": "refused", "tls": null,
+            "status": null, "response_valid": null, "keep_alive_seconds": null,
+            "held_seconds": null,
+            "findings": [{
+                "cause": "connect-refused", "would_be": "502", "certainty": "documented",
+                "why": "Nothing <listens>."
+            }]
+        }])
     );
+    let page = diagnosed("html");
+    for part in
+        ["<h3>Probe</h3>", "The connection was refused", "would be a 502", "&lt;listens&gt;"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ mod portions;
 mod probe;
 mod properties;
 #[cfg(feature = "cli")]
+mod readme_commands;
+#[cfg(feature = "cli")]
 mod rehearse;
 mod scenarios;
 mod template;

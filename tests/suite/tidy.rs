@@ -73,8 +73,9 @@ fn the_readme_tables_are_true() {
     let mut causes: Vec<String> = Vec::new();
     for cause in CAUSES {
         if cause.id == "lambda" {
-            let reasons = LAMBDA_REASONS.iter();
-            causes.extend(reasons.map(|it| format!("| {} | {} |", it.id, it.title)));
+            causes.extend(LAMBDA_REASONS.iter().map(|it| {
+                format!("| {} | {} | `error_reason` {} | {} |", it.id, it.title, it.code, it.fix)
+            }));
         } else {
             causes.push(format!("| {} | {} |", cause.id, cause.title));
         }
@@ -88,8 +89,42 @@ fn the_readme_tables_are_true() {
         .collect();
     assert_same("metrics", &table("| metric |"), &metrics);
     assert_same("settings", &table("| setting |"), &settings);
-    assert_same("checks", &table("| check |"), &checks);
-    assert_same("causes", &table("| cause |"), &causes);
+    assert_same("checks", &told("| check |", 3, &checks), &checks);
+    assert_same("causes", &told("| cause |", 4, &causes), &causes);
+}
+
+/// The rows of a table, each cut to as many cells as the code knows; the others are for people, and are
+/// there.
+fn told(header: &str, cells: usize, truth: &[String]) -> Vec<String> {
+    let rows = table(header);
+    let known = |row: &str| row.matches('|').count() - 1;
+    let cut = |(index, row): (usize, &String)| {
+        let all: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(all.len() == cells && all.iter().all(|cell| 2 < cell.len()), "{row}");
+        let kept = truth.get(index).map_or(cells, |truth| known(truth));
+        format!("| {} |", all[..kept].join(" | "))
+    };
+    rows.iter().enumerate().map(cut).collect()
+}
+
+#[test]
+fn prose_of_the_readme_can_be_read_as_it_stands() {
+    // What most editors and pagers show without folding. Tables and blocks cannot be broken, and a quote
+    // shows a message as it is.
+    const COLUMNS: usize = 110;
+    let readme = read("README.md");
+    let mut is_block = false;
+    for (number, line) in readme.lines().enumerate().map(|(index, line)| (index + 1, line)) {
+        is_block ^= line.starts_with("```");
+        if is_block || line.starts_with(['|', '>']) || line.starts_with("```") {
+            continue;
+        }
+        assert!(line.chars().count() <= COLUMNS, "line {number} is too long:\n{line}");
+        assert!(
+            line.matches('`').count().is_multiple_of(2),
+            "line {number} ends within a code span:\n{line}"
+        );
+    }
 }
 
 #[cfg(feature = "cli")]

@@ -348,9 +348,7 @@ mod tests {
     }
 
     fn probed(seconds: f64) -> Vec<crate::diagnosis::probes::Probe> {
-        crate::diagnosis::probes::tests::probes("10.0.11.5", |report| {
-            report["keep_alive_seconds"] = seconds.into();
-        })
+        crate::diagnosis::probes::tests::closing(4000, seconds)
     }
 
     #[test]

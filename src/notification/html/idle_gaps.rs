@@ -12,6 +12,9 @@ use crate::{
 /// Fewer gaps make no picture: as many as a timeout needs to be inferred at all.
 const MIN_GAPS: usize = 4;
 
+/// A timeout of the axis: seconds from and to, and what it is.
+type Timeout = (f64, f64, String);
+
 /// Columns of the chart, the last one for everything longer.
 const COLUMNS: usize = 60;
 
@@ -61,6 +64,11 @@ pub(super) fn idle_gaps(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, marku
     if timers.is_empty() {
         markup.raw(" No timeout shows in these gaps.");
     }
+    if let Some((low, high)) = measured(diagnosis) {
+        let range =
+            if low < high { format!("{} to {}", short(low), short(high)) } else { short(low) };
+        markup.text(&format!(" A probe measured a timeout of {range}."));
+    }
     if let Some(idle) = diagnosis.facts.idle_timeout_seconds {
         markup.text(&format!(" The load balancer keeps idle connections for {idle} s."));
     }
@@ -75,10 +83,14 @@ pub(super) fn idle_gaps(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, marku
 
 fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) {
     let timers = &diagnosis.facts.keep_alive_timers;
-    let longest_timer = timers.iter().map(|it| it.estimate.high).fold(0.0, f64::max);
+    let measured = measured(diagnosis);
+    let longest_timer =
+        timers.iter().map(|it| it.estimate.high).chain(measured.map(|it| it.1)).fold(0.0, f64::max);
     let usual =
         [&gaps.closed, &gaps.healthy].map(|list| most(list)).into_iter().fold(0.0, f64::max);
-    let reach = if 0.0 < longest_timer { longest_timer * 2.0 } else { usual };
+    // A target that closes right away would leave no room for the gaps.
+    let reach =
+        if timers.is_empty() { usual.max(longest_timer * 2.0) } else { longest_timer * 2.0 };
     let width = column_width(reach);
     let closed = counted(&gaps.closed, width);
     let healthy = counted(&gaps.healthy, width);
@@ -116,8 +128,6 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
             tips: &tips,
         }
     };
-    let mut by_time: Vec<&KeepAliveTimer> = timers.iter().collect();
-    by_time.sort_by(|a, b| a.estimate.best.total_cmp(&b.estimate.best));
     let end = COLUMNS as f64 * width;
     let place = |seconds: f64| (seconds / end).clamp(0.0, 1.0);
     let tick = nice(end / 6.0);
@@ -143,15 +153,12 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
             .chain([(1.0, "longer".to_owned())])
             .collect(),
         axis: "Time since the answer before; the last column holds all that are longer",
-        marks: by_time
-            .iter()
-            .map(|timer| Mark {
-                from: place(timer.estimate.low),
-                to: place(timer.estimate.high),
-                label: match timers.len() {
-                    1 => format!("timeout, about {}", seconds(timer.estimate.best)),
-                    _ => seconds(timer.estimate.best),
-                },
+        marks: timeouts(timers, measured)
+            .into_iter()
+            .map(|(low, high, label)| Mark {
+                from: place(low),
+                to: place(high),
+                label,
                 is_line: true,
             })
             .collect(),
@@ -162,6 +169,35 @@ fn draw(number: usize, diagnosis: &Diagnosis, gaps: &Gaps, markup: &mut Markup) 
     let rows = rows.map(|(range, (a, b))| vec![range.clone(), count(*a), count(*b)]);
     numbers(&heads.map(str::to_owned), rows, markup);
     markup.raw("</figure>\n");
+}
+
+/// The shortest and the longest timeout that probes measured.
+fn measured(diagnosis: &Diagnosis) -> Option<(f64, f64)> {
+    let all = || diagnosis.facts.probes.iter().filter_map(|probe| probe.keep_alive_seconds);
+    Some((all().reduce(f64::min)?, all().reduce(f64::max)?))
+}
+
+/// The inferred timeouts and the measured one, the shortest first.
+fn timeouts(timers: &[KeepAliveTimer], measured: Option<(f64, f64)>) -> Vec<Timeout> {
+    let inferred = timers.iter().map(|it| {
+        let best = seconds(it.estimate.best);
+        let label = match (timers.len(), measured) {
+            (1, None) => format!("timeout, about {best}"),
+            (1, Some(_)) => format!("inferred {best}"),
+            _ => best,
+        };
+        (it.estimate.low, it.estimate.high, label)
+    });
+    let measured = measured.map(|(low, high)| {
+        let label = match seconds(low) {
+            first if first == seconds(high) => format!("measured {first}"),
+            first => format!("measured {first} to {}", seconds(high)),
+        };
+        (low, high, label)
+    });
+    let mut all: Vec<Timeout> = inferred.chain(measured).collect();
+    all.sort_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)));
+    all
 }
 
 /// Nineteen of twenty gaps are at most this long.

@@ -10,6 +10,7 @@ mod markup;
 mod panels;
 mod policy;
 mod portions;
+mod probes;
 mod reading;
 mod target_seconds;
 mod timeline;
@@ -125,6 +126,7 @@ fn incident(number: usize, (diagnosis, pictures): &(Diagnosis, Pictures), markup
     answer::answer(diagnosis, markup);
     timeline::timeline(number, diagnosis, &pictures.minutes, markup);
     idle_gaps::idle_gaps(number, diagnosis, &pictures.gaps, markup);
+    probes::probes(diagnosis, markup);
     if 0 < diagnosis.failures {
         target_seconds::target_seconds(number, diagnosis, pictures, markup);
     }

@@ -166,7 +166,16 @@ impl Chart<'_> {
         if several && 0 < index && !is_last {
             return;
         }
-        let is_left = if several { index == 0 && 0.1 < mark.from } else { 0.6 < mark.from };
+        let width = (mark.label.chars().count() + 1) as f64 * LETTER;
+        let is_left = match several {
+            true => index == 0 && width < mark.from,
+            false => 0.6 < mark.from,
+        };
+        // Where the first has no room on its left, it may have some before the last.
+        let last = self.marks.last().map_or(1.0, |it| it.from);
+        if several && index == 0 && !is_left && last < mark.to + width {
+            return;
+        }
         let (at, side) =
             if is_left { (mark.from, ("end", -5.0)) } else { (mark.to, ("start", 5.0)) };
         label_at(at, 11.0, "mark-label", side, &mark.label, markup);

@@ -10,6 +10,7 @@ use crate::{
     diagnosis::{
         ObjectReport, ParserReport,
         pictures::{Gaps, MinuteFigure},
+        probes::ProbeFigure,
     },
     notification::tests::diagnosis,
 };
@@ -79,6 +80,39 @@ fn tags(page: &str) -> Vec<String> {
             outside.join("\"\"")
         })
         .collect()
+}
+
+/// The page of an incident whose keep-alive timeout was inferred, with probes that measured so many seconds.
+fn probed(measured: &[f64], inferred: bool) -> String {
+    let mut diagnosis = diagnosis("/cart", "Words.", 1);
+    diagnosis.facts.keep_alive_timers.truncate(usize::from(inferred));
+    diagnosis.facts.probes = measured
+        .iter()
+        .map(|seconds| ProbeFigure {
+            keep_alive_seconds: Some(*seconds),
+            ..crate::notification::probed::tests::probe("10.0.1.5:8080", "It closed.")
+        })
+        .collect();
+    html(&Report {
+        incidents: &[(diagnosis, pictures())],
+        quiet: "",
+        reading: &Reading::default(),
+        notes: &[],
+    })
+}
+
+#[test]
+fn a_measured_timeout_is_marked_beside_the_inferred_one() {
+    let both = probed(&[6.0], true);
+    assert!(both.contains(">inferred 5 s</text>") && both.contains(">measured 6 s</text>"));
+    assert!(both.contains("A probe measured a timeout of 6 s."));
+    let several = probed(&[6.0, 2.0], true);
+    assert!(several.contains("A probe measured a timeout of 2 s to 6 s."));
+    let measured = probed(&[6.0], false);
+    assert!(measured.contains(">measured 6 s</text>") && !measured.contains("inferred 5"));
+    let inferred = probed(&[], true);
+    assert!(inferred.contains(">timeout, about 5 s</text>") && !inferred.contains("measured"));
+    assert!(!inferred.contains("<h3>Probe</h3>"));
 }
 
 #[test]

@@ -5,55 +5,7 @@
 //! what is malformed. So each row says how sure it is.
 //! Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
 
-use serde::{Deserialize, Serialize};
-
-/// What a client of the load balancer would get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WouldBe {
-    /// 502 Bad Gateway.
-    #[serde(rename = "502")]
-    BadGateway,
-    /// 504 Gateway Timeout.
-    #[serde(rename = "504")]
-    GatewayTimeout,
-    /// The response as it is.
-    #[serde(rename = "none")]
-    Nothing,
-}
-
-impl WouldBe {
-    /// As the report writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadGateway => "502",
-            Self::GatewayTimeout => "504",
-            Self::Nothing => "none",
-        }
-    }
-}
-
-/// How sure it is that the load balancer objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Certainty {
-    /// AWS says so.
-    Documented,
-    /// AWS does not name it, but strict HTTP parsers refuse it.
-    Likely,
-    /// Against the RFC; some parsers are lenient here.
-    Possible,
-}
-
-impl Certainty {
-    /// As the report writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Likely => "likely",
-            Self::Possible => "possible",
-        }
-    }
-}
+pub use crate::diagnosis::probes::{Certainty, WouldBe};
 
 /// One thing that can be wrong.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,124 +4,41 @@
 //! cause or speaks against it; it never claims a row. A measured keep-alive timeout is the one exception:
 //! it beats the one that is inferred from the rows, and a disagreement is said.
 
-use std::net::{IpAddr, SocketAddr};
-
-use serde::Deserialize;
+mod figure;
+mod report;
 
 use super::{
     Case, Confidence, RankedCause, Statement,
     causes::{Cause, Explanation},
     network::socket_address,
 };
-use crate::{neutralize, numbers::seconds};
+use crate::{
+    neutralize,
+    numbers::{plural, seconds},
+};
+pub use figure::{ProbeFigure, ProbeFindingFigure};
+pub use report::{Certainty, Probe, ProbedTarget, WouldBe};
+use report::{ConnectOutcome, ConnectionOutcome, ProbeFinding, ProbedViolation, TlsOutcome};
 
-/// The version of the report that is understood.
-const SCHEMA_VERSION: &str = "1";
+/// The idle timeout of a load balancer where nobody has changed it, in seconds.
+/// Source: attribute `idle_timeout.timeout_seconds`.
+const DEFAULT_IDLE_TIMEOUT: u32 = 60;
 
-/// The part of a probe's report that a diagnosis reads. Names that are not known are passed over.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Probe {
-    schema_version: String,
-    /// When it ran.
-    pub time: jiff::Timestamp,
-    /// Whom it asked for what.
-    pub target: ProbedTarget,
-    connect: Outcome,
-    tls: Option<Outcome>,
-    response: Option<ProbedResponse>,
-    /// After so many idle seconds the target closed a connection.
-    pub keep_alive_seconds: Option<f64>,
-    #[serde(default)]
-    keep_alive: ProbedKeepAlive,
-    #[serde(default)]
-    findings: Vec<ProbeFinding>,
-}
-
-/// The target of a probe.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct ProbedTarget {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its port.
-    pub port: u16,
-    method: String,
-    path: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Outcome {
-    outcome: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct ProbedResponse {
-    status: Option<u16>,
-    body_read_to_end: bool,
-    #[serde(default)]
-    violations: Vec<ProbedViolation>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct ProbedViolation {
-    cause: String,
-    text: String,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-struct ProbedKeepAlive {
-    #[serde(default)]
-    connections: Vec<ProbedConnection>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct ProbedConnection {
-    outcome: String,
-    idle_seconds: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct ProbeFinding {
-    cause: String,
-    would_be: String,
-    why: String,
-}
+/// So many probes are told one by one for a cause, and so many against it; the others are counted.
+const MAX_TOLD: usize = 3;
 
 impl Probe {
-    /// The reports in a text, one after the other.
-    ///
-    /// # Errors
-    /// When there is none, or one that is no report of a version that is understood: says why.
-    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
-        let probes: Vec<Self> = serde_json::Deserializer::from_str(text)
-            .into_iter()
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!(
-                    "no report of a probe ({error}); `alb502 probe --format json` prints what belongs there"
-                ))?;
-        if probes.is_empty() {
-            return Err(
-                "it is empty; `alb502 probe --format json` prints what belongs there".to_owned()
-            );
-        }
-        match probes.iter().find(|probe| probe.schema_version != SCHEMA_VERSION) {
-            Some(probe) => Err(format!(
-                "schema_version {} is not known, only {SCHEMA_VERSION}; probe again with this version of \
-                 alb502",
-                neutralize::plain(&probe.schema_version)
-            )),
-            None => Ok(probes),
-        }
-    }
-
-    /// Address and port.
-    pub fn socket(&self) -> SocketAddr {
-        SocketAddr::new(self.target.address, self.target.port)
-    }
-
-    /// `A probe at 12:03 UTC of 10.0.1.5:8080 (GET /health)`.
-    fn named(&self) -> String {
+    /// `A probe at 12:03 UTC of 10.0.1.5:8080 (GET /health)`, with the day when it is none of the incident.
+    fn named(&self, case: &Case<'_>) -> String {
+        let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d").to_string();
+        let window = case.evidence.window;
+        let days = [window.start, window.end].map(|time| day(super::timestamp(time)));
+        let on = match day(self.time) {
+            day if days.contains(&day) => String::new(),
+            other => format!("on {other} "),
+        };
         format!(
-            "A probe at {} UTC of {} ({} {})",
+            "A probe {on}at {} UTC of {} ({} {})",
             self.time.strftime("%H:%M"),
             self.socket(),
             neutralize::plain(&self.target.method),
@@ -132,19 +49,36 @@ impl Probe {
     /// So long idle connections stayed open, when none was closed.
     fn held_seconds(&self) -> Option<f64> {
         let connections = &self.keep_alive.connections;
-        let all_open = connections.iter().all(|it| it.outcome == "open");
+        let all_open = connections.iter().all(|it| it.outcome == ConnectionOutcome::Open);
         let shortest = connections.iter().filter_map(|it| it.idle_seconds).reduce(f64::min)?;
         (all_open && self.keep_alive_seconds.is_none()).then_some(shortest)
     }
 
-    /// Why it speaks against a cause, if it does.
-    fn against(&self, cause: &str) -> Option<String> {
-        let status = self.response.as_ref().and_then(|response| response.status);
-        let was_valid = self.response.as_ref().is_some_and(|it| {
+    fn got_valid_response(&self) -> bool {
+        self.response.as_ref().is_some_and(|it| {
             it.body_read_to_end && it.status.is_some() && it.violations.is_empty()
+        })
+    }
+
+    /// What a client of this load balancer would get. The probe was told an idle timeout, and may have been
+    /// told another one: a target that closes after it does not race with this load balancer.
+    fn would_be_here(&self, finding: &ProbeFinding, case: &Case<'_>) -> WouldBe {
+        let is_later = case.facts.idle_timeout_seconds().is_some_and(|idle| {
+            let closed_after = self.keep_alive_seconds;
+            idle < self.idle_timeout_seconds && closed_after.is_some_and(|it| f64::from(idle) < it)
         });
-        let is_connected = self.connect.outcome == "connected";
-        let has_tls = self.tls.as_ref().is_some_and(|tls| tls.outcome == "established");
+        match finding.cause.as_str() {
+            "keepalive-race" if is_later && !self.has_lost_request() => WouldBe::Nothing,
+            _ => finding.would_be,
+        }
+    }
+
+    /// Why it speaks against a cause, if it does.
+    fn against(&self, cause: &str, case: &Case<'_>) -> Option<String> {
+        let was_valid = self.got_valid_response();
+        let is_connected = self.connect.outcome == ConnectOutcome::Connected;
+        let has_tls = self.tls.as_ref().is_some_and(|tls| tls.outcome == TlsOutcome::Established);
+        let idle = case.facts.idle_timeout_seconds().unwrap_or(DEFAULT_IDLE_TIMEOUT);
         match cause {
             "connect-refused" | "connect-timeout" | "blocked-port" | "host-unreachable" => {
                 is_connected.then(|| "could connect, from where it ran".to_owned())
@@ -160,14 +94,17 @@ impl Probe {
                 was_valid.then(|| "got a complete and valid response".to_owned())
             }
             "target-generated" => {
-                status.filter(|status| *status != 502).map(|status| format!("got {status}"))
+                self.status().filter(|status| *status != 502).map(|status| format!("got {status}"))
             }
-            "keepalive-race" => self.held_seconds().map(|held| {
-                format!(
-                    "held idle connections for {}, and the target closed none of them",
-                    seconds(held)
-                )
-            }),
+            // Who watches for less than the load balancer does has not seen who closes first.
+            "keepalive-race" => {
+                self.held_seconds().filter(|it| f64::from(idle) <= *it).map(|held| {
+                    format!(
+                        "held idle connections for {}, and the target closed none of them",
+                        seconds(held)
+                    )
+                })
+            }
             _ => None,
         }
     }
@@ -190,7 +127,7 @@ impl Case<'_> {
         self.probes()
             .filter_map(|probe| Some((probe.keep_alive_seconds?, probe)))
             .reduce(|first, other| if other.0 < first.0 { other } else { first })
-            .map(|(measured, probe)| (measured, lower_first(&probe.named())))
+            .map(|(measured, probe)| (measured, lower_first(&probe.named(self))))
     }
 
     /// What the probes say about the format of responses: broken rules, and the valid responses.
@@ -209,9 +146,9 @@ impl Case<'_> {
                 .map(|violation| sentences(&violation.text))
                 .collect();
             if !texts.is_empty() {
-                broken.push(format!("{} found: {}", probe.named(), texts.join(" ")));
-            } else if probe.against("malformed-response").is_some() {
-                valid.push(format!("{} got a valid response.", probe.named()));
+                broken.push(format!("{} found: {}", probe.named(self), texts.join(" ")));
+            } else if probe.got_valid_response() {
+                valid.push(format!("{} got a valid response.", probe.named(self)));
             }
         }
         (broken, valid)
@@ -221,28 +158,34 @@ impl Case<'_> {
 /// Adds what the probes say for and against a cause. A finding of the same cause makes it more certain by a
 /// step, the measured opposite of a keep-alive race less.
 pub(super) fn weigh(case: &Case<'_>, cause: &str, said: &mut Explanation) {
-    let mut is_found = false;
+    let (mut shown, mut denied) = (Vec::new(), Vec::new());
     for probe in case.probes() {
         let same = |finding: &&ProbeFinding| {
             let is_blocked = cause == "blocked-port" && finding.cause == "connect-timeout";
-            (finding.cause == cause || is_blocked) && finding.would_be != "none"
+            (finding.cause == cause || is_blocked)
+                && probe.would_be_here(finding, case) != WouldBe::Nothing
         };
         if let Some(finding) = probe.findings.iter().find(same) {
-            is_found = true;
-            said.evidence.push(Statement::new(format!(
-                "{} shows it: {}",
-                probe.named(),
-                sentences(&finding.why)
-            )));
-        } else if let Some(why) = probe.against(cause) {
-            said.against.push(Statement::new(format!("{} {why}.", probe.named())));
-            if cause == "keepalive-race" && !is_found {
-                said.confidence = less(said.confidence);
-            }
+            shown.push(format!("{} shows it: {}", probe.named(case), sentences(&finding.why)));
+        } else if let Some(why) = probe.against(cause, case) {
+            denied.push(format!("{} {why}.", probe.named(case)));
         }
     }
-    if is_found {
-        said.confidence = more(said.confidence);
+    said.confidence = match (shown.is_empty(), denied.is_empty()) {
+        (false, _) => more(said.confidence),
+        (true, false) if cause == "keepalive-race" => less(said.confidence),
+        (true, _) => said.confidence,
+    };
+    tell(shown, "shows it", &mut said.evidence);
+    tell(denied, "speaks against it", &mut said.against);
+}
+
+/// The first sentences, and how many more there are.
+fn tell(sentences: Vec<String>, what: &str, list: &mut Vec<Statement>) {
+    let more = sentences.len().saturating_sub(MAX_TOLD) as u64;
+    list.extend(sentences.into_iter().take(MAX_TOLD).map(Statement::new));
+    if 0 < more {
+        list.push(Statement::new(format!("{}: each {what}.", plural(more, "more probe"))));
     }
 }
 
@@ -250,21 +193,23 @@ pub(super) fn weigh(case: &Case<'_>, cause: &str, said: &mut Explanation) {
 pub(super) fn tell_others(case: &Case<'_>, ranked: &mut [(&'static Cause, RankedCause)]) {
     let known: Vec<String> = ranked.iter().map(|(_, cause)| cause.id.clone()).collect();
     let Some((_, leading)) = ranked.first_mut() else { return };
+    let mut others = Vec::new();
     for probe in case.probes() {
-        for finding in probe.findings.iter().filter(|finding| finding.would_be != "none") {
+        for finding in &probe.findings {
             let is_told = known.contains(&finding.cause)
                 || (finding.cause == "connect-timeout"
                     && known.iter().any(|id| id == "blocked-port"));
-            if !is_told {
-                leading.against.push(Statement::new(format!(
+            if !is_told && probe.would_be_here(finding, case) != WouldBe::Nothing {
+                others.push(format!(
                     "{} found something else, {}: {}",
-                    probe.named(),
-                    neutralize::plain(&finding.cause),
+                    probe.named(case),
+                    finding.cause,
                     sentences(&finding.why)
-                )));
+                ));
             }
         }
     }
+    tell(others, "found something else", &mut leading.against);
 }
 
 /// A text of a report, whose values are harmless already but which may have been edited.
@@ -304,7 +249,7 @@ pub(super) mod tests {
         change: impl FnOnce(&mut serde_json::Value),
     ) -> Vec<Probe> {
         let mut report = json!({
-            "schema_version": "1", "tool_version": "9", "time": "2026-11-28T12:03:10Z",
+            "schema_version": "1", "tool_version": "9", "time": "2026-03-01T12:03:10Z",
             "target": {"address": address, "port": 8080, "method": "GET", "path": "/health", "new": 1},
             "idle_timeout_seconds": 60, "connect": {"outcome": "connected", "seconds": 0.001},
             "tls": null,
@@ -318,8 +263,21 @@ pub(super) mod tests {
     }
 
     fn finding(cause: &str, would_be: &str) -> impl FnOnce(&mut serde_json::Value) {
-        let finding = json!({"cause": cause, "would_be": would_be, "why": "It was seen."});
+        let finding = json!({
+            "cause": cause, "would_be": would_be, "certainty": "likely", "why": "It was seen."
+        });
         move |report| report["findings"] = json!([finding])
+    }
+
+    /// The report of a probe that was told an idle timeout, and whose target closed after so many seconds.
+    pub(in crate::diagnosis) fn closing(told: u32, after: f64) -> Vec<Probe> {
+        probes("10.0.11.5", |report| {
+            finding("keepalive-race", "502")(report);
+            report["idle_timeout_seconds"] = told.into();
+            report["keep_alive_seconds"] = after.into();
+            report["keep_alive"]["connections"] =
+                json!([{"outcome": "closed", "idle_seconds": after}]);
+        })
     }
 
     fn weighed(probes: Vec<Probe>, cause: &str) -> Explanation {
@@ -346,7 +304,8 @@ pub(super) mod tests {
 
     #[test]
     fn almost_a_finding_supports_nothing() {
-        let other = weighed(probes("10.0.11.5", finding("tls-handshake", "502")), "keepalive-race");
+        let other =
+            weighed(probes("10.0.11.5", finding("oversized-headers", "502")), "keepalive-race");
         let harmless =
             weighed(probes("10.0.11.5", finding("protocol-mismatch", "none")), "protocol-mismatch");
         let elsewhere = weighed(
@@ -375,29 +334,51 @@ pub(super) mod tests {
         let said = weighed(probes("10.0.11.5", |_| ()), "keepalive-race");
         assert!(said.against[0].text.contains("held idle connections for 61 s"));
         assert_eq!(said.confidence, Confidence::Low);
-        let closed = probes("10.0.11.5", |report| {
-            report["keep_alive"]["connections"][0]["outcome"] = "closed".into();
-        });
-        assert!(weighed(closed, "keepalive-race").against.is_empty());
+        assert!(weighed(closing(60, 6.0), "keepalive-race").against.is_empty());
         assert!(weighed(probes("10.0.11.5", |_| ()), "deregistration").against.is_empty());
     }
 
     #[test]
-    fn a_file_that_is_no_report_says_so() {
-        for (text, why) in [
-            ("", "it is empty"),
-            ("{}", "no report of a probe"),
-            ("not json", "`alb502 probe --format json` prints"),
-        ] {
-            assert!(Probe::parse(text).unwrap_err().contains(why), "{text}");
+    fn a_probe_that_was_told_another_idle_timeout_is_held_against_the_real_one() {
+        // The load balancer of the sample keeps idle connections for 60 s.
+        let shows = |probes| !weighed(probes, "keepalive-race").evidence.is_empty();
+        assert!(shows(closing(4000, 55.0)) && shows(closing(60, 60.4)));
+        assert!(!shows(closing(4000, 75.0)), "it does not race with this load balancer");
+        let held = |told: u32, seconds: f64| {
+            let held = probes("10.0.11.5", |report| {
+                report["idle_timeout_seconds"] = told.into();
+                report["keep_alive"]["connections"][0]["idle_seconds"] = seconds.into();
+            });
+            weighed(held, "keepalive-race")
+        };
+        assert_eq!(held(4000, 61.0).confidence, Confidence::Low);
+        assert_eq!(held(5, 6.0), Explanation::new(Confidence::Medium), "it has not watched enough");
+    }
+
+    #[test]
+    fn a_probe_of_another_day_says_the_day() {
+        let of = |time: &str| {
+            let old = probes("10.0.11.5", |report| {
+                finding("malformed-response", "502")(report);
+                report["time"] = time.into();
+            });
+            weighed(old, "malformed-response").evidence[0].text.clone()
+        };
+        assert!(of("2026-03-01T23:59:00Z").starts_with("A probe at 23:59 UTC of"));
+        assert!(of("2025-03-01T12:03:00Z").starts_with("A probe on 2025-03-01 at 12:03 UTC of"));
+    }
+
+    #[test]
+    fn many_probes_are_counted() {
+        let mut all = Vec::new();
+        for second in 10..20 {
+            all.extend(probes("10.0.11.5", |report| {
+                finding("malformed-response", "502")(report);
+                report["time"] = format!("2026-03-01T12:03:{second}Z").into();
+            }));
         }
-        let report = json!({
-            "schema_version": "2", "time": "2026-11-28T12:03:10Z",
-            "target": {"address": "::1", "port": 80, "method": "GET", "path": "/"},
-            "connect": {"outcome": "refused"}
-        });
-        assert!(Probe::parse(&report.to_string()).unwrap_err().contains("schema_version 2"));
-        let two = report.to_string().replace("\"2\"", "\"1\"").repeat(2);
-        assert_eq!(Probe::parse(&two).unwrap().len(), 2);
+        let said = weighed(all, "malformed-response").evidence;
+        assert_eq!(said.len(), MAX_TOLD + 1);
+        assert_eq!(said[MAX_TOLD].text, "7 more probes: each shows it.");
     }
 }

@@ -44,8 +44,10 @@ pub fn notification(diagnosis: &Diagnosis) -> Value {
     let mut keywords = vec!["alb502".to_owned(), diagnosis.load_balancer.name.clone()];
     keywords.extend(diagnosis.target_group.iter().map(|group| group.name.clone()));
     keywords.extend(diagnosis.causes.iter().take(3).map(|cause| cause.id.clone()));
-    let keywords: Vec<String> =
+    let mut keywords: Vec<String> =
         keywords.iter().map(|keyword| cut(&chat(&plain(keyword)), MAX_KEYWORD)).collect();
+    // An ARN without a name has none to show, and the service takes no empty keyword.
+    keywords.retain(|keyword| !keyword.is_empty());
     let resources: Vec<&str> = diagnosis
         .load_balancer
         .arn
@@ -300,5 +302,12 @@ mod tests {
         let notification = notification(&diagnosis("http://evil.test", "Words.", 1));
         let keywords = notification["content"]["keywords"].to_string();
         assert!(keywords.contains("http(:)//evil(.)test"), "{keywords}");
+    }
+
+    #[test]
+    fn a_target_group_without_a_name_is_no_keyword() {
+        let notification = notification(&diagnosis("", "Words.", 1));
+        let keywords = &notification["content"]["keywords"];
+        assert_eq!(*keywords, json!(["alb502", "shop", "keepalive-race"]));
     }
 }

@@ -188,7 +188,9 @@ impl Probe {
     pub fn parse(text: &str) -> Result<Vec<Self>, String> {
         let no_report = |why: &dyn std::fmt::Display| {
             let why = neutralize::cut(&neutralize::line(&why.to_string()), 200);
-            format!("no report of `alb502 probe --format json` ({why})")
+            format!(
+                "no report of a probe ({why}). Give a file with what `alb502 probe --format json` prints"
+            )
         };
         let mut probes: Vec<Self> = Vec::new();
         for document in serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>() {
@@ -456,7 +458,7 @@ mod tests {
     fn a_file_that_is_no_report_says_so_in_harmless_words() {
         for (text, why) in [
             ("", "it is empty"),
-            ("{}", "no report of `alb502 probe --format json`"),
+            ("{}", "Give a file with what `alb502 probe --format json` prints"),
             ("[]", "no report of"),
             ("not json", "no report of"),
         ] {

@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
 
-use super::object_key::{is_account, is_region};
+use super::object_key::{ObjectKey, is_account, is_region};
 
 /// Each object covers so much, up to the time in its name.
 const WINDOW: SignedDuration = SignedDuration::from_mins(5);
@@ -46,6 +46,9 @@ impl LogPlace {
         if !is_bucket(bucket) {
             return refused("no name of a bucket");
         }
+        if path.ends_with(".gz") || path.ends_with(".log") {
+            return Err(one_object(url, path));
+        }
         let mut folders = path.split('/').filter(|folder| !folder.is_empty());
         let before: Vec<&str> = folders.by_ref().take_while(|folder| *folder != ROOT).collect();
         let rest: Vec<&str> = folders.collect();
@@ -79,6 +82,15 @@ impl LogPlace {
         format!("{}{ROOT}/", self.prefix)
     }
 
+    /// The folder below which all of them are: that of the region or account, where it is known.
+    pub fn folder(&self) -> String {
+        match (&self.account, &self.region) {
+            (Some(account), Some(region)) => format!("{}{region}/", self.regions(account)),
+            (Some(account), None) => self.regions(account),
+            (None, _) => self.accounts(),
+        }
+    }
+
     /// The folder of the regions of an account.
     pub fn regions(&self, account: &str) -> String {
         format!("{}{account}/elasticloadbalancing/", self.accounts())
@@ -89,6 +101,30 @@ impl LogPlace {
         let regions = self.regions(account);
         format!("{regions}{region}/{:04}/{:02}/{:02}/", day.year(), day.month(), day.day())
     }
+}
+
+/// What is said of the URL of a single object: its time chooses it, or it is copied.
+fn one_object(url: &str, path: &str) -> String {
+    let key = ObjectKey::parse(path);
+    if let Some(reason) = key.skip_reason() {
+        return format!(
+            "{url}: {reason}. Give an access log of an Application Load Balancer: \
+             s3://BUCKET/PREFIX, or `--load-balancer NAME`, which finds it by itself"
+        );
+    }
+    let (folder, _) = path.split_once(&format!("{ROOT}/")).unwrap_or_default();
+    let bucket = url.split('/').nth(2).unwrap_or_default();
+    let by_time = key.end_time.map(|end| {
+        let since = saturating(end, -WINDOW);
+        format!(
+            "It is read with those beside it by s3://{bucket}/{folder} --since {since} --until {end}; or \
+             copy it"
+        )
+    });
+    format!(
+        "{url}: this is one object, not where logs are. {}, and give the file: aws s3 cp <URL> .",
+        by_time.as_deref().unwrap_or("Copy it")
+    )
 }
 
 /// True for what S3 takes as the name of a bucket.
@@ -195,6 +231,25 @@ mod tests {
             let error = LogPlace::parse(url).unwrap_err();
             assert!(error.contains(why) && error.contains("s3://BUCKET"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_url_of_one_object_says_how_to_read_it() {
+        let folder = "s3://example-alb-logs/p/AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2026/11/20";
+        let names = "123456789012_elasticloadbalancing_eu-west-1_app.shop.0a_20261120T0005Z_192.0.2.7_x.log.gz";
+        let said = |url: String| LogPlace::parse(&url).unwrap_err();
+        let of_one = said(format!("{folder}/{names}"));
+        assert!(
+            of_one.contains(
+                "s3://example-alb-logs/p/ --since 2026-11-20T00:00:00Z --until 2026-11-20T00:05:00Z"
+            ),
+            "{of_one}"
+        );
+        assert!(of_one.contains("aws s3 cp"), "{of_one}");
+        let other = said(format!("{folder}/conn_log_{names}"));
+        assert!(other.contains("connection log") && other.contains("--load-balancer"), "{other}");
+        let loose = said("s3://example-alb-logs/copies/access.log".to_owned());
+        assert!(loose.contains("Copy it, and give the file: aws s3 cp"), "{loose}");
     }
 
     fn span(since: &str, until: &str) -> TimeSpan {

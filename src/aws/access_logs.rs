@@ -3,7 +3,11 @@
 //! The names of a day sort by load balancer, then by time. So the load balancers of a day are listed with
 //! a delimiter, and of each only the part of the day that is needed.
 
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     error::SdkError, operation::get_object::GetObjectError,
@@ -14,7 +18,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::{
     actions::LIST_BUCKET,
-    ask::{innermost, is_denied, reason},
+    ask::{Failure, innermost, is_about_credentials, is_denied, reason},
     clients::Clients,
     log_store::refusal,
 };
@@ -69,18 +73,52 @@ pub struct Found {
     pub objects: Vec<StoredLog>,
     /// Other kinds of logs in the same folders: the beginning of their keys, and which kind.
     pub others: Vec<(String, ObjectKind)>,
-    /// Whether a folder of a region was there.
-    pub any_region: bool,
 }
 
 /// S3 did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{said}")]
+#[error("{about}: {said}")]
 pub struct AccessLogsError {
-    /// Bucket and key, why, and the next step where it is known.
+    /// Bucket and key, or what could not be listed.
+    pub about: String,
+    /// Why.
     pub said: String,
+    /// By which the next step can be told.
+    pub refusal: Refusal,
+}
+
+/// What stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// IAM or the policy of the bucket.
+    Denied,
+    /// The credentials.
+    Credentials,
+    /// There is no such bucket.
+    NoBucket,
+    /// The bucket is in another region, and S3 did not say in which.
+    OtherRegion,
+    /// Something else, which may be of one object alone.
+    Other,
+}
+
+impl AccessLogsError {
     /// It will be so for every other object too.
-    pub is_for_all: bool,
+    pub fn is_for_all(&self) -> bool {
+        self.refusal != Refusal::Other
+    }
+}
+
+impl Refusal {
+    fn of<E: Failure>(error: &SdkError<E>) -> Self {
+        match error.code() {
+            _ if is_denied(error) => Self::Denied,
+            _ if is_about_credentials(error) => Self::Credentials,
+            Some("NoSuchBucket") => Self::NoBucket,
+            Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => Self::OtherRegion,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The access logs of a bucket.
@@ -89,13 +127,24 @@ pub struct AccessLogs<'a> {
     clients: &'a Clients,
     place: &'a LogPlace,
     region: RefCell<String>,
+    listed: Cell<u64>,
 }
 
 impl<'a> AccessLogs<'a> {
     /// In the region of the bucket, when it is known; else S3 says which one it is.
     pub fn new(clients: &'a Clients, place: &'a LogPlace, region: Option<&str>) -> Self {
         let region = region.or_else(|| clients.own_region()).unwrap_or("us-east-1").to_owned();
-        Self { clients, place, region: RefCell::new(region) }
+        Self { clients, place, region: RefCell::new(region), listed: Cell::new(0) }
+    }
+
+    /// The region of the bucket, as far as it is known: S3 says it with its first answer.
+    pub fn region(&self) -> String {
+        self.region.borrow().clone()
+    }
+
+    /// How many objects were found so far.
+    pub fn listed(&self) -> u64 {
+        self.listed.get()
     }
 
     fn client(&self) -> aws_sdk_s3::Client {
@@ -112,23 +161,11 @@ impl<'a> AccessLogs<'a> {
         load_balancer: Option<&str>,
     ) -> Result<Found, AccessLogsError> {
         let mut found = Found::default();
-        let place = self.place;
-        let accounts = match &place.account {
-            Some(account) => vec![account.clone()],
-            None => self.folders(&place.accounts()).await?,
-        };
-        for account in accounts {
-            let regions = match &place.region {
-                Some(region) => vec![region.clone()],
-                None => self.folders(&place.regions(&account)).await?,
-            };
-            for region in regions {
-                found.any_region = true;
-                for day in span.days() {
-                    let folder = place.day(&account, &region, day);
-                    let names = format!("{account}_elasticloadbalancing_{region}_");
-                    self.find_in_day(&folder, &names, span, load_balancer, &mut found).await?;
-                }
+        for (account, region) in self.regions().await? {
+            for day in span.days() {
+                let folder = self.place.day(&account, &region, day);
+                let names = format!("{account}_elasticloadbalancing_{region}_");
+                self.find_in_day(&folder, &names, span, load_balancer, &mut found).await?;
             }
         }
         found.objects.sort_by(|a, b| a.key.cmp(&b.key));
@@ -136,6 +173,48 @@ impl<'a> AccessLogs<'a> {
         found.others.sort();
         found.others.dedup();
         Ok(found)
+    }
+
+    /// The newest day of which there are logs, whichever: `2026-11-20`.
+    ///
+    /// # Errors
+    /// When the bucket cannot be listed.
+    pub async fn newest_day(&self) -> Result<Option<String>, AccessLogsError> {
+        let newest = |(account, region): (String, String)| async move {
+            let mut folder = format!("{}{region}/", self.place.regions(&account));
+            let mut day = Vec::new();
+            for _ in ["year", "month", "day"] {
+                let mut names = self.folders(&folder).await?;
+                names.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+                let Some(last) = names.pop() else { return Ok(None) };
+                folder.push_str(&format!("{last}/"));
+                day.push(last);
+            }
+            Ok::<_, AccessLogsError>(Some(day.join("-")))
+        };
+        let regions = self.regions().await?;
+        let days: Vec<_> =
+            stream::iter(regions).map(newest).buffer_unordered(AT_ONCE).collect().await;
+        let days: Vec<Option<String>> = days.into_iter().collect::<Result<_, _>>()?;
+        Ok(days.into_iter().max().flatten())
+    }
+
+    /// The accounts and regions that are looked at.
+    async fn regions(&self) -> Result<Vec<(String, String)>, AccessLogsError> {
+        let place = self.place;
+        let accounts = match &place.account {
+            Some(account) => vec![account.clone()],
+            None => self.folders(&place.accounts()).await?,
+        };
+        let mut all = Vec::new();
+        for account in accounts {
+            let regions = match &place.region {
+                Some(region) => vec![region.clone()],
+                None => self.folders(&place.regions(&account)).await?,
+            };
+            all.extend(regions.into_iter().map(|region| (account.clone(), region)));
+        }
+        Ok(all)
     }
 
     async fn find_in_day(
@@ -188,11 +267,12 @@ impl<'a> AccessLogs<'a> {
                     Some(end) if span.last_end() <= end => return Ok(()),
                     Some(end) if !span.needs(end) => {}
                     // Without a time in its name it is read: its rows have one.
-                    _ => objects.push(StoredLog {
-                        key,
-                        size: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                        etag: object.e_tag,
-                    }),
+                    _ => {
+                        let size = object.size.and_then(|size| u64::try_from(size).ok());
+                        let (size, etag) = (size.unwrap_or(0), object.e_tag);
+                        objects.push(StoredLog { key, size, etag });
+                        self.listed.set(self.listed.get() + 1);
+                    }
                 }
             }
             match page.next_continuation_token {
@@ -267,17 +347,15 @@ impl<'a> AccessLogs<'a> {
                 self.region.replace(region);
                 continue;
             }
-            let said = match error.code() {
-                _ if is_denied(&error) => {
-                    format!("access denied: it needs {LIST_BUCKET} on the bucket")
-                }
-                Some("NoSuchBucket") => "there is no such bucket".to_owned(),
-                _ => reason(&error),
+            let refusal = Refusal::of(&error);
+            let said = match refusal {
+                Refusal::Denied => format!("access denied: it needs {LIST_BUCKET} on the bucket"),
+                Refusal::NoBucket => "there is no such bucket".to_owned(),
+                Refusal::OtherRegion => "the bucket is in another region".to_owned(),
+                Refusal::Credentials | Refusal::Other => reason(&error),
             };
-            return Err(AccessLogsError {
-                said: format!("cannot list s3://{bucket}/{prefix}: {said}"),
-                is_for_all: true,
-            });
+            let about = format!("cannot list s3://{bucket}/{prefix}");
+            return Err(AccessLogsError { about, said, refusal });
         }
     }
 
@@ -325,7 +403,8 @@ impl<'a> AccessLogs<'a> {
             };
             resumes += 1;
             if MAX_RESUMES < resumes {
-                return Err(self.error(&object.key, &format!("the body broke off ({broken})")));
+                let said = format!("the body broke off ({broken}); run it again");
+                return Err(self.error(&object.key, said));
             }
             tokio::time::sleep(RESUME_PAUSE).await;
         }
@@ -338,14 +417,12 @@ impl<'a> AccessLogs<'a> {
             }
             _ => refusal(&self.object(key), error),
         };
-        let mut refused = self.error(key, &said);
-        refused.is_for_all = is_denied(error);
-        refused
+        AccessLogsError { refusal: Refusal::of(error), ..self.error(key, said) }
     }
 
-    fn error(&self, key: &str, said: &str) -> AccessLogsError {
-        let bucket = &self.place.bucket;
-        AccessLogsError { said: format!("s3://{bucket}/{key}: {said}"), is_for_all: false }
+    fn error(&self, key: &str, said: String) -> AccessLogsError {
+        let about = format!("s3://{}/{key}", self.place.bucket);
+        AccessLogsError { about, said, refusal: Refusal::Other }
     }
 
     fn object(&self, key: &str) -> LogObject {

@@ -133,6 +133,29 @@ pub(super) fn is_denied<E: Failure>(error: &SdkError<E, HttpResponse>) -> bool {
     }
 }
 
+/// Whether AWS does not take the credentials, or there are none. S3 says it differently from the others.
+pub(super) fn is_about_credentials<E: Failure>(error: &SdkError<E, HttpResponse>) -> bool {
+    match (error, error.code()) {
+        (_, Some(code)) => [
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
+            "InvalidToken",
+            "RequestExpired",
+            "SignatureDoesNotMatch",
+            "TokenRefreshRequired",
+            "UnrecognizedClientException",
+        ]
+        .contains(&code),
+        (SdkError::TimeoutError(_) | SdkError::ServiceError(_), None) => false,
+        (_, None) => {
+            let chain = DisplayErrorContext(error).to_string();
+            chain.contains("CredentialsNotLoaded") || chain.contains("NoCredential")
+        }
+    }
+}
+
 /// Why a call failed, in words that name what to do where that is known.
 pub(super) fn reason<E: Failure>(error: &SdkError<E, HttpResponse>) -> String {
     if is_denied(error) {
@@ -158,16 +181,9 @@ pub(super) fn reason<E: Failure>(error: &SdkError<E, HttpResponse>) -> String {
                 | "TooManyRequestsException",
             ),
         ) => "throttled by AWS, also after retries".to_owned(),
-        (
-            _,
-            Some(
-                "ExpiredToken"
-                | "ExpiredTokenException"
-                | "InvalidClientTokenId"
-                | "RequestExpired"
-                | "UnrecognizedClientException",
-            ),
-        ) => "the AWS credentials are expired or not valid".to_owned(),
+        (_, Some(_)) if is_about_credentials(error) => {
+            "the AWS credentials are expired or not valid".to_owned()
+        }
         (_, Some(code)) => {
             let message = error.message().unwrap_or("no further word");
             neutralize::cut(
@@ -182,8 +198,7 @@ pub(super) fn reason<E: Failure>(error: &SdkError<E, HttpResponse>) -> String {
             format!("AWS answered with status {} and no error code", error.raw().status().as_u16())
         }
         (_, None) => {
-            let chain = DisplayErrorContext(error).to_string();
-            let said = if chain.contains("CredentialsNotLoaded") || chain.contains("NoCredential") {
+            let said = if is_about_credentials(error) {
                 "no AWS credentials were found".to_owned()
             } else {
                 format!("AWS could not be reached: {}", innermost(error))

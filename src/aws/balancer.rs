@@ -34,7 +34,13 @@ impl Balancer {
         name_or_arn: &str,
         region: Option<&str>,
     ) -> Result<Self, String> {
+        if name_or_arn.is_empty() || name_or_arn.contains(char::is_whitespace) {
+            return Err("give the name or the ARN of one".to_owned());
+        }
         let arn = name_or_arn.starts_with("arn:").then_some(name_or_arn);
+        if let Some(refused) = arn.and_then(of_something_else) {
+            return Err(refused);
+        }
         // As messages of alb502 write it: app/name/id.
         let name = name_or_arn.split('/').nth(1).unwrap_or(name_or_arn);
         let region = arn
@@ -59,13 +65,20 @@ impl Balancer {
         };
         let arn = found.and_then(|it| it.load_balancer_arn).ok_or_else(|| {
             format!(
-                "there is none in {region} in this account. These are there:\n  aws elbv2 \
-                 describe-load-balancers --region {region} --query 'LoadBalancers[].LoadBalancerName'"
+                "there is none in {region} in this account; --region looks in another one. These are \
+                 there:\n  aws elbv2 describe-load-balancers --region {region} --query \
+                 'LoadBalancers[].LoadBalancerName'"
             )
         })?;
         let (account, id) = application(&arn).ok_or_else(|| {
             format!("{arn} is no Application Load Balancer: only they are diagnosed")
         })?;
+        if name_or_arn.starts_with("app/") && name_or_arn != id {
+            return Err(format!(
+                "there is none of this id any more: {name} was made anew, as {id}. Give its name if you \
+                 mean that one"
+            ));
+        }
         Ok(Self { id, account, region: region.to_owned(), arn })
     }
 
@@ -101,6 +114,22 @@ pub(super) fn failed<E: Failure>(action: Action, error: &SdkError<E, HttpRespons
     if is_denied(error) { format!("access denied: it needs {action}") } else { reason(error) }
 }
 
+/// What is said of an ARN that is none of a load balancer.
+fn of_something_else(arn: &str) -> Option<String> {
+    if arn.contains(":loadbalancer/") {
+        return None;
+    }
+    Some(if arn.contains(":targetgroup/") {
+        "this is the ARN of a target group. Give one of its load balancers:\n  aws elbv2 \
+         describe-target-groups --target-group-arns <ARN> --query 'TargetGroups[].LoadBalancerArns[]'"
+            .to_owned()
+    } else {
+        "this is no ARN of a load balancer. Give its name, or \
+         arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
+            .to_owned()
+    })
+}
+
 /// The account and `app/name/id` in an ARN.
 fn application(arn: &str) -> Option<(String, String)> {
     let (service, id) = arn.split_once(":loadbalancer/")?;
@@ -133,5 +162,17 @@ mod tests {
         );
         assert_eq!(application(&arn("net/shop/0a")), None);
         assert_eq!(application(&arn("shop")), None);
+    }
+
+    #[test]
+    fn the_arn_of_something_else_is_told_from_one_that_is_not_there() {
+        let arn =
+            |rest: &str| format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:{rest}");
+        assert_eq!(of_something_else(&arn("loadbalancer/app/shop/0a")), None);
+        let group = of_something_else(&arn("targetgroup/shop/0a")).unwrap();
+        assert!(group.contains("LoadBalancerArns"), "{group}");
+        assert!(
+            of_something_else("arn:aws:s3:::shop").unwrap().contains("no ARN of a load balancer")
+        );
     }
 }

@@ -25,7 +25,7 @@ mod table;
 mod topic;
 
 #[cfg(feature = "cli")]
-pub use access_logs::{AccessLogs, AccessLogsError, Found, StoredLog};
+pub use access_logs::{AccessLogs, AccessLogsError, Found, Refusal, StoredLog};
 pub use actions::{ACTIONS, Action, Resource};
 #[cfg(feature = "cli")]
 pub use balancer::Balancer;

@@ -35,6 +35,8 @@ pub struct Saved {
     pub files: BTreeMap<String, Value>,
     /// What could not be seen.
     pub gaps: Vec<Gap>,
+    /// How many target groups the load balancer has.
+    pub target_groups: usize,
     /// A list under its key, for each file of which every target group adds a part.
     lists: BTreeMap<String, (&'static str, Vec<Value>)>,
 }
@@ -57,7 +59,7 @@ impl Saved {
         let groups: Vec<String> = groups.into_iter().filter_map(|it| it.target_group_arn).collect();
         let window =
             Window { start: span.since.as_microsecond(), end: span.until.as_microsecond() };
-        let mut saved = Self::default();
+        let mut saved = Self { target_groups: groups.len(), ..Self::default() };
         // A load balancer without target groups has a configuration too.
         let subjects: Vec<Option<&str>> = match groups.as_slice() {
             [] => vec![None],

@@ -16,6 +16,7 @@ use super::{
     progress::Progress,
     quiet::{Quiet, quiet},
     s3, say,
+    time_span::TWO_HOURS,
 };
 use crate::{
     access_log::{ObjectKey, Reader},
@@ -97,7 +98,7 @@ pub(super) fn run(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<u8, Stop> {
     let config = arguments.settings.config(environment, true)?;
-    let order = s3::order(&arguments.paths, &arguments.s3)?;
+    let order = s3::order(&arguments.paths, &arguments.s3, TWO_HOURS)?;
     let is_live = arguments.live || (arguments.s3.is_whole() && arguments.snapshot.is_none());
     if is_live {
         live::is_built_in()?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::numbers::count;
+use crate::numbers::{count, plural};
 
 /// Work that takes less than this is over before a person wonders.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -65,6 +65,13 @@ impl Progress {
     }
 }
 
+/// Bytes and rows that were read, and how fast.
+pub(super) fn rate(bytes: u64, rows: u64, took: Duration) -> String {
+    let (megabytes, seconds) = (bytes as f64 / 1e6, took.as_secs_f64());
+    let (per_second, rows) = (megabytes / seconds.max(0.001), plural(rows, "row"));
+    format!("{megabytes:.1} MB, {rows} in {seconds:.1} s ({per_second:.1} MB/s)")
+}
+
 /// Says that connections are held idle, and for how long still.
 #[cfg(feature = "probe")]
 pub(super) struct Waiting {
@@ -96,7 +103,7 @@ impl Waiting {
         if self.is_quiet || begun.elapsed() < PATIENCE || (!self.is_terminal && self.shown.get()) {
             return;
         }
-        let held = crate::numbers::plural(connections as u64, "connection");
+        let held = plural(connections as u64, "connection");
         let mut line = io::stderr().lock();
         let _ = if self.is_terminal {
             let waited = begun.elapsed().as_secs();

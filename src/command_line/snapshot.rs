@@ -49,7 +49,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
 
     use jiff::Timestamp;
 
-    use super::{note, s3::could_not, time_span::time_span};
+    use super::{
+        note,
+        s3::could_not,
+        time_span::{TWO_HOURS, time_span},
+    };
     use crate::{
         aws::{Balancer, Clients, Saved},
         local::files,
@@ -59,7 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let Arguments { load_balancer, out, since, until, region } = arguments;
     #[expect(clippy::disallowed_methods, reason = "a shell: how long ago is counted from now")]
     let now = Timestamp::now();
-    let span = time_span(since.as_deref(), until.as_deref(), now).map_err(Stop::WrongUse)?;
+    let span = time_span(since.as_deref(), until.as_deref(), TWO_HOURS, now);
+    let span = span.map_err(Stop::WrongUse)?;
     let refused = |why: &str| {
         // Files of before would be read as well.
         Err(Stop::WrongUse(format!(
@@ -91,6 +96,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Stop> {
         let permission =
             gap.permission.as_ref().map(|it| format!(" (needs {it})")).unwrap_or_default();
         note(&format!("warning: not seen: {}: {}{permission}", gap.fact, gap.reason));
+    }
+    if saved.target_groups == 0 {
+        note(&format!(
+            "warning: no rule or default action of load balancer {load_balancer} forwards to a target \
+             group, so there is none in the snapshot"
+        ));
     }
     note(&format!(
         "written: {} to {}",

@@ -4,16 +4,18 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::access_log::TimeSpan;
 
-/// The hour of the incident and the one before it, which it is compared with.
-const DEFAULT: SignedDuration = SignedDuration::from_hours(2);
+/// What is looked at of an incident when nobody says: its hour and the one before it, which it is compared
+/// with.
+pub(super) const TWO_HOURS: SignedDuration = SignedDuration::from_hours(2);
 
-/// Reads both flags. Without `--until` it is now; without `--since` it is two hours before that.
+/// Reads both flags. Without `--until` it is now; without `--since` it is `default` before that.
 ///
 /// # Errors
 /// Which flag is wrong, its value, and what is allowed.
 pub(super) fn time_span(
     since: Option<&str>,
     until: Option<&str>,
+    default: SignedDuration,
     now: Timestamp,
 ) -> Result<TimeSpan, String> {
     let until = match until {
@@ -22,7 +24,7 @@ pub(super) fn time_span(
     };
     let since = match since {
         Some(word) => time("--since", word, now)?,
-        None => until.checked_sub(DEFAULT).map_err(|error| error.to_string())?,
+        None => until.checked_sub(default).map_err(|error| error.to_string())?,
     };
     if now < since {
         return Err(format!("--since: {since} is in the future; it is {now} now"));
@@ -57,7 +59,7 @@ mod tests {
     const NOW: &str = "2026-11-20T14:30:00Z";
 
     fn read(since: Option<&str>, until: Option<&str>) -> Result<(String, String), String> {
-        time_span(since, until, NOW.parse().unwrap())
+        time_span(since, until, TWO_HOURS, NOW.parse().unwrap())
             .map(|span| (span.since.to_string(), span.until.to_string()))
     }
 
@@ -66,6 +68,7 @@ mod tests {
         for (since, until, expected) in [
             (None, None, ("2026-11-20T12:30:00Z", NOW)),
             (Some("2h"), None, ("2026-11-20T12:30:00Z", NOW)),
+            (Some("7d"), None, ("2026-11-13T14:30:00Z", NOW)),
             (Some("1h30m"), Some("90m"), ("2026-11-20T13:00:00Z", "2026-11-20T13:00:00Z")),
             (Some("1d"), Some("1h"), ("2026-11-19T14:30:00Z", "2026-11-20T13:30:00Z")),
             (Some("2026-11-20T14:00:00+02:00"), None, ("2026-11-20T12:00:00Z", NOW)),

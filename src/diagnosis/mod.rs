@@ -297,6 +297,9 @@ pub struct ParserReport {
     pub malformed: u64,
     /// Rows with fields that alb502 does not know.
     pub unknown_fields: u64,
+    /// Objects or files that these lines are of. The list of objects says it too, as long as it is whole.
+    #[serde(skip)]
+    pub objects: u64,
 }
 
 /// One object or file.
@@ -325,6 +328,7 @@ impl ParserReport {
         self.entries += report.entries;
         self.malformed += report.malformed;
         self.unknown_fields += report.unknown_fields;
+        self.objects += u64::from(0 < report.lines);
     }
 }
 

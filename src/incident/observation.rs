@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::end_of;
 use crate::{
     access_log::{ObjectKey, ReadReport},
     detection::{GroupCounts, Portion, Signature, portion::leading},
@@ -33,6 +34,15 @@ pub struct Kept {
     pub observation: Observation,
     /// The packed details.
     pub details: Vec<u8>,
+}
+
+/// Until when an observation of a window is kept, microseconds since 1970: as long as its window may be
+/// told of or be part of a trickle's day, and two days more for what arrives late. It does not depend on
+/// the time of writing: the same object gives the same. `max_age`, in microseconds, is how long a window
+/// may be told of.
+pub fn kept_until(window: i64, max_age: i64) -> i64 {
+    const DAY: i64 = 86_400_000_000;
+    end_of(window).saturating_add(max_age.max(DAY)).saturating_add(2 * DAY)
 }
 
 /// What is remembered of an object.

@@ -20,16 +20,6 @@ pub struct MemoryLedger {
     records: RefCell<BTreeMap<Group, Record>>,
 }
 
-impl MemoryLedger {
-    /// The load balancers of which something was kept, by name.
-    pub fn load_balancers(&self) -> Vec<String> {
-        let observed = self.observed.borrow();
-        let mut names: Vec<String> = observed.keys().map(|(name, ..)| name.clone()).collect();
-        names.dedup();
-        names
-    }
-}
-
 fn name(it: &Observation) -> Name {
     let (bucket, key) = (it.object.bucket.to_string(), it.object.key.to_string());
     (it.load_balancer.to_string(), it.window, bucket, key)

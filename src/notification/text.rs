@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     diagnosis::{
-        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, MAX_OBJECTS, RankedCause,
-        Sample, Severity, Statement,
+        CheckOutcome, CheckResult, Confidence, Diagnosis, Gap, Kind, RankedCause, Sample, Severity,
+        Statement,
     },
     neutralize,
     numbers::{count, percent, plural},
@@ -308,15 +308,13 @@ fn samples(samples: &[Sample], out: &mut String) {
 fn reading(diagnosis: &Diagnosis, out: &mut String) {
     out.push_str("\nLOG\n");
     let parser = &diagnosis.parser;
-    let read = diagnosis.objects.iter().filter(|object| 0 < object.lines).count() as u64;
-    let objects = match diagnosis.objects.len() {
-        // The list was left out: its length says nothing.
-        0 => String::new(),
-        MAX_OBJECTS.. => format!(" in {} or more", plural(read, "object")),
-        _ => format!(" in {}", plural(read, "object")),
-    };
-    let mut line =
-        format!("{}{objects}, {} malformed", plural(parser.lines, "line"), count(parser.malformed));
+    // Not the length of the list, which is cut.
+    let mut line = format!(
+        "{} in {}, {} malformed",
+        plural(parser.lines, "line"),
+        plural(parser.objects, "object"),
+        count(parser.malformed)
+    );
     if 0 < parser.unknown_fields {
         line.push_str(&format!(
             ", {} with fields that this version does not know",

@@ -254,7 +254,13 @@ fn incident() -> Diagnosis {
             sample("GET", "/\x1b[31m\r\nX: y/<!channel>/@here", "Root=1-\u{202e}x"),
             sample("P@ST", "http://evil.test/javascript:alert(1)/www.evil.test", ":smile:"),
         ],
-        parser: ParserReport { lines: 1206, entries: 1204, malformed: 2, unknown_fields: 0 },
+        parser: ParserReport {
+            lines: 1206,
+            entries: 1204,
+            malformed: 2,
+            unknown_fields: 0,
+            objects: 2,
+        },
         objects: vec![
             object("s3://logs/AWSLogs/a_app.shop.0123_10.0.1.5_x.log.gz", None),
             object(

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     detection::portion::MAX_PACKED_BYTES,
-    incident::{Observation, Record, end_of, start_of},
+    incident::{Observation, Record, observation::kept_until, start_of},
 };
 
 /// An item of the table.
@@ -42,8 +42,6 @@ const MAX_COUNTS_BYTES: usize = 390_000;
 
 /// Windows that a key can sort: 12 digits, of which the present takes seven.
 const WINDOWS: RangeInclusive<i64> = 0..=999_999_999_999;
-
-const HOUR_MICROS: i64 = 3_600_000_000;
 
 fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -113,13 +111,6 @@ pub(super) fn record_sk(target_group: Option<&str>) -> String {
     }
 }
 
-/// Until when an observation is kept, microseconds since 1970: as long as its window may be told of or be
-/// part of a trickle's day, and two days more for what arrives late. It does not depend on the time of
-/// writing: the same object gives the same item.
-pub(super) fn observation_expires(window: i64, max_age: i64) -> i64 {
-    end_of(window).saturating_add(max_age.max(24 * HOUR_MICROS)).saturating_add(48 * HOUR_MICROS)
-}
-
 fn expires(micros: i64) -> AttributeValue {
     number(&micros.div_euclid(1_000_000))
 }
@@ -137,7 +128,7 @@ pub(super) fn observation_item(it: &Observation, max_age: i64) -> Option<Item> {
     let mut item = HashMap::from([
         (PK.to_owned(), text(observations_pk(&it.load_balancer))),
         (SK.to_owned(), text(observation_sk(it))),
-        (EXPIRES.to_owned(), expires(observation_expires(it.window, max_age))),
+        (EXPIRES.to_owned(), expires(kept_until(it.window, max_age))),
         (PACKED.to_owned(), AttributeValue::B(packed.into())),
         ("object".to_owned(), text(it.object.name())),
         ("window".to_owned(), text(crate::diagnosis::timestamp(start_of(it.window)).to_string())),
@@ -151,7 +142,7 @@ pub(super) fn observation_item(it: &Observation, max_age: i64) -> Option<Item> {
 /// The details of an observation.
 pub(super) fn details_item(it: &Observation, details: &[u8], max_age: i64) -> Item {
     let mut item = details_key(&details_pk(it));
-    item.insert(EXPIRES.to_owned(), expires(observation_expires(it.window, max_age)));
+    item.insert(EXPIRES.to_owned(), expires(kept_until(it.window, max_age)));
     item.insert(PACKED.to_owned(), AttributeValue::B(details.to_vec().into()));
     mark_damaged(&mut item, it);
     item

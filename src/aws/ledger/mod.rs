@@ -29,8 +29,8 @@ use tokio::time::Instant;
 
 use self::items::{
     DAMAGED, Item, PACKED, PK, RECORD, SK, VERSION, details_item, details_key, details_pk,
-    number_of, observation_expires, observation_in, observation_item, observations_pk, packed_in,
-    record_in, record_item, record_sk, records_pk, sks_of, text_of,
+    number_of, observation_in, observation_item, observations_pk, packed_in, record_in,
+    record_item, record_sk, records_pk, sks_of, text_of,
 };
 use super::{
     actions::{Action, BATCH_GET_ITEM, BATCH_WRITE_ITEM, PUT_ITEM, QUERY},
@@ -40,7 +40,7 @@ use super::{
     table::TableName,
 };
 use crate::{
-    incident::{Kept, Observation, Record, choice::MAX_DETAILS_BYTES},
+    incident::{Kept, Observation, Record, choice::MAX_DETAILS_BYTES, observation::kept_until},
     ports::{Ledger, LedgerError, Saved},
 };
 
@@ -324,7 +324,7 @@ impl Ledger for DynamoLedger<'_> {
         let is_whole = |it: &Kept| it.observation.object.error.is_none();
         for it in kept {
             // What would be deleted at once is needed by nobody.
-            if observation_expires(it.observation.window, self.max_age) <= self.now {
+            if kept_until(it.observation.window, self.max_age) <= self.now {
                 continue;
             }
             let name = details_pk(&it.observation);

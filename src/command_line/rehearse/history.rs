@@ -1,14 +1,11 @@
 //! History as it would have come: log files in the order in which S3 would have delivered them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write as _,
-    mem,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
+    cell::Cell, collections::BTreeMap, io::Write as _, mem, ops::ControlFlow, path::PathBuf,
 };
 
 use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -41,17 +38,29 @@ pub(super) struct Delivery {
     pub(super) at: i64,
     /// The key, which is the name of the file.
     pub(super) key: String,
-    /// Where it comes from, for people.
-    pub(super) file: PathBuf,
+    /// The file or object that it comes from, for people.
+    pub(super) name: String,
     content: Content,
 }
 
 #[derive(Debug)]
 enum Content {
     /// The file as it is.
-    File,
+    File(PathBuf),
     /// The rows of one window of a loose file, gzip.
     Rows(Vec<u8>),
+    /// It is not here but in S3: the number of the object in the list that the history was made of.
+    #[cfg(feature = "aws")]
+    Elsewhere(usize),
+}
+
+/// Where the objects of a history are read.
+pub(super) trait Source: LogStore {
+    /// Bytes that were read so far.
+    fn bytes(&self) -> u64;
+
+    /// Why nothing more can be read.
+    fn is_over(&self) -> Option<Stop>;
 }
 
 /// What is to be delivered.
@@ -64,6 +73,7 @@ pub(super) struct History {
     /// All that was asked for could be read.
     pub(super) is_whole: bool,
     index: BTreeMap<String, usize>,
+    bytes: Cell<u64>,
 }
 
 impl History {
@@ -73,7 +83,6 @@ impl History {
         let files = files::find(paths)?;
         let mut history = Self { is_whole: true, ..Self::default() };
         say::waiting_for_input(&files);
-        let mut names = BTreeSet::new();
         let mut progress = Progress::new(files.len());
         for (index, file) in files.into_iter().enumerate() {
             let name = file.name();
@@ -87,25 +96,63 @@ impl History {
             }
             match key.end_time.filter(|_| key.kind == ObjectKind::AccessLog) {
                 Some(end) => {
-                    let object = name.rsplit(['/', '\\']).next().unwrap_or(&name).to_owned();
-                    // S3 has one object of a name; a copy beside it would count twice.
-                    if names.insert(object.clone()) {
-                        let at = end.as_microsecond().saturating_add(delay(&object));
-                        history.deliver(at, object, file.path, Content::File);
-                    }
+                    let object = file_name(&name).to_owned();
+                    let content = Content::File(file.path.clone());
+                    history.deliver_object(end, object, file.shown(), content);
                 }
                 None => history.read_loose(index, &file, &mut progress),
             }
         }
         progress.done();
-        history.deliveries.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
-        let keys = history.deliveries.iter().map(|it| it.key.clone());
-        history.index = keys.zip(0..).collect();
+        history.bring_into_order();
         Ok(history)
     }
 
-    fn deliver(&mut self, at: i64, key: String, file: PathBuf, content: Content) {
-        self.deliveries.push(Delivery { at, key, file, content });
+    /// A history of objects in S3, which are read when they are delivered, by somebody else.
+    #[cfg(feature = "aws")]
+    pub(super) fn of_objects<'a>(bucket: &str, keys: impl Iterator<Item = &'a str>) -> Self {
+        let mut history = Self { is_whole: true, ..Self::default() };
+        for (number, key) in keys.enumerate() {
+            let name = format!("s3://{bucket}/{key}");
+            match ObjectKey::parse(key).end_time {
+                Some(end) => {
+                    let object = file_name(key).to_owned();
+                    history.deliver_object(end, object, name, Content::Elsewhere(number));
+                }
+                None => {
+                    complain(&format!(
+                        "error: {name}: passed over, its name does not say when it came; copy it, and \
+                         rehearse the copy"
+                    ));
+                    history.is_whole = false;
+                }
+            }
+        }
+        history.bring_into_order();
+        history
+    }
+
+    /// The objects of [`Self::of_objects`] by their number, in the order of the deliveries.
+    #[cfg(feature = "aws")]
+    pub(super) fn order(&self) -> impl Iterator<Item = usize> {
+        self.deliveries.iter().filter_map(|it| match it.content {
+            Content::Elsewhere(number) => Some(number),
+            Content::File(_) | Content::Rows(_) => None,
+        })
+    }
+
+    fn deliver_object(&mut self, end: Timestamp, key: String, name: String, content: Content) {
+        let at = end.as_microsecond().saturating_add(delay(&key));
+        // S3 has one object of a name; a copy beside it would count twice.
+        if self.index.insert(key.clone(), 0).is_none() {
+            self.deliveries.push(Delivery { at, key, name, content });
+        }
+    }
+
+    fn bring_into_order(&mut self) {
+        self.deliveries.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
+        let keys = self.deliveries.iter().map(|it| it.key.clone());
+        self.index = keys.zip(0..).collect();
     }
 
     /// Takes a file apart whose name does not say when it came.
@@ -139,9 +186,14 @@ impl History {
             let key = loose_key(number, window);
             let at = end_of(window).saturating_add(delay(&key));
             let content = Content::Rows(rows.finish());
-            self.deliver(at, key, file.path.clone(), content);
+            self.deliveries.push(Delivery { at, key, name: file.shown(), content });
         }
     }
+}
+
+/// The name without the folders.
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 /// What the handler takes for an access log, though it names no load balancer: the rows do.
@@ -201,21 +253,33 @@ impl LogStore for History {
         let Some(delivery) = delivery else {
             return Err(LogStoreError(format!("{} is not in this history", object.key)));
         };
+        let mut counted = |bytes: &[u8]| {
+            self.bytes.set(self.bytes.get().saturating_add(bytes.len() as u64));
+            sink(bytes)
+        };
         match &delivery.content {
             Content::Rows(gzip) => {
-                let _ = sink(gzip);
+                let _ = counted(gzip);
                 Ok(())
             }
-            Content::File => read_file(&delivery.file, sink),
+            Content::File(path) => files::stream(path, &mut counted)
+                .map_err(|error| LogStoreError(files::unreadable(&error))),
+            #[cfg(feature = "aws")]
+            Content::Elsewhere(_) => {
+                Err(LogStoreError(format!("{} is in S3, not here", delivery.name)))
+            }
         }
     }
 }
 
-fn read_file(
-    path: &Path,
-    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<(), LogStoreError> {
-    files::stream(path, sink).map_err(|error| LogStoreError(files::unreadable(&error)))
+impl Source for History {
+    fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    fn is_over(&self) -> Option<Stop> {
+        None
+    }
 }
 
 /// Lines that are no rows, for people.

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::history::{History, malformed_lines};
+use super::{
+    history::{History, malformed_lines},
+    ledger::RehearsalLedger,
+};
 use crate::{
     config::Config,
     detection::Kind,
     diagnosis::{Confidence, Diagnosis, Phase, SCHEMA_VERSION, Severity, TimeSpan, timestamp},
-    incident::{Observation, end_of, observation::reading, observation::windows_of, start_of},
-    local::ledger::MemoryLedger,
+    incident::{end_of, start_of},
     neutralize,
     notification::wrap::wrap,
     numbers::{count, percent, plural},
@@ -235,22 +237,20 @@ fn span(first: i64, last: i64) -> TimeSpan {
 impl Report {
     pub(super) async fn of(
         history: &History,
-        ledger: &MemoryLedger,
+        ledger: &RehearsalLedger,
         config: &Config,
         messages: Vec<Message>,
     ) -> Result<Self, LedgerError> {
         let thresholds = config.thresholds;
-        let load_balancers = ledger.load_balancers();
+        let sums = ledger.sums();
         let (mut rows, mut malformed) = (0, history.malformed);
         let mut extent: Option<(i64, i64)> = None;
         let (mut windows, mut quiet_windows) = (0, 0);
         let mut still_open = Vec::new();
         let mut nearest: Option<(f64, Nearest)> = None;
-        for name in &load_balancers {
-            let observed = ledger.observations(name, i64::MIN..=i64::MAX).await?;
-            let read = reading(&observed).parser;
-            malformed += read.malformed;
-            let with_rows: BTreeSet<i64> = observed.iter().map(|it| it.window).collect();
+        for (name, sums) in &sums {
+            malformed += sums.malformed;
+            let with_rows = sums.windows();
             if let (Some(first), Some(last)) = (with_rows.first(), with_rows.last()) {
                 extent = Some(match extent {
                     None => (*first, *last),
@@ -281,8 +281,9 @@ impl Report {
                 .iter()
                 .filter(|window| !spikes.iter().any(|it| it.holds(**window)))
                 .count() as u64;
-            for group in groups(&observed) {
-                for (window, seen) in windows_of(&observed, group) {
+            for (group, of_group) in &sums.groups {
+                let group = group.as_deref();
+                for (&window, seen) in of_group {
                     rows += seen.requests.saturating_add(seen.intentional_502);
                     let is_spike = spikes
                         .iter()
@@ -316,7 +317,7 @@ impl Report {
                 objects: history.deliveries.len() as u64,
                 rows,
                 malformed,
-                load_balancers: load_balancers.len() as u64,
+                load_balancers: sums.len() as u64,
             },
             settings: Settings {
                 min_errors: thresholds.min_errors,
@@ -477,9 +478,4 @@ impl Totals {
             quiet_windows,
         }
     }
-}
-
-/// The target groups that rows were seen of.
-fn groups(observed: &[Observation]) -> BTreeSet<Option<&str>> {
-    observed.iter().flat_map(|it| &it.groups).map(|group| group.target_group.as_deref()).collect()
 }

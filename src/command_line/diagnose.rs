@@ -1,7 +1,7 @@
 //! `alb502 diagnose`: why requests failed, from access-log files.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
     ops::ControlFlow,
@@ -147,6 +147,7 @@ pub(super) fn run(
     let mut notes = Vec::new();
     let judged: Vec<&Evidence> = told.iter().map(|(evidence, _, _)| *evidence).collect();
     notes.extend(probe_reports::unmatched(&probes, &judged));
+    notes.extend(snapshot.iter().flat_map(|snapshot| of_another(snapshot, &judged)));
     let not_judged = detector.rows_not_judged();
     if 0 < not_judged {
         notes.push(format!(
@@ -236,6 +237,25 @@ fn write(document: &str, file: Option<&Path>) -> Result<(), Stop> {
         }
         Err(error) => Err(Stop::File { name, error }),
     }
+}
+
+/// A snapshot of something else is no configuration of an incident: it is said, so that nobody waits for
+/// checks that cannot come. Once for each load balancer.
+fn of_another(snapshot: &Snapshot, incidents: &[&Evidence]) -> Vec<String> {
+    let mut reasons = BTreeMap::new();
+    for it in incidents {
+        let group = it.target_group_arn.as_deref();
+        if let Some(reason) = snapshot.is_of_another(&it.load_balancer, group) {
+            reasons.entry(&it.load_balancer).or_insert(reason);
+        }
+    }
+    let warning = |reason| {
+        format!(
+            "warning: --snapshot is not used for an incident: {reason}. `alb502 snapshot --load-balancer \
+             NAME` saves the right one"
+        )
+    };
+    reasons.into_values().map(warning).collect()
 }
 
 /// Reads every file. False when one could not be read to its end; it is said.

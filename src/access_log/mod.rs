@@ -1,5 +1,6 @@
 //! Bytes → lines → entries.
 
+mod fields;
 pub mod gunzip;
 pub mod json;
 pub mod lines;
@@ -14,4 +15,4 @@ pub use object_key::{ObjectKey, ObjectKind};
 pub use parse::{Entry, Field, LineKind, Malformed};
 pub use place::{LogPlace, TimeSpan};
 pub use read_report::{MalformedSample, ReadError, ReadOutcome, ReadReport, VendedFormat};
-pub use reader::Reader;
+pub use reader::{Reader, RowReader, Unpacker};

@@ -10,7 +10,11 @@ use std::fmt;
 
 use memchr::{memchr, memchr2};
 
-use super::time;
+pub use super::fields::words;
+use super::{
+    fields::{Fields, Quotes},
+    time::{self, Clock},
+};
 
 /// A field of an access-log entry, in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +53,45 @@ pub enum Field {
     TransformedHost,
     TransformedUri,
     RequestTransformStatus,
+}
+
+impl Field {
+    /// All of them, in the order of the log.
+    pub const ALL: [Self; KNOWN_FIELDS] = [
+        Self::Type,
+        Self::Time,
+        Self::Elb,
+        Self::ClientPort,
+        Self::TargetPort,
+        Self::RequestProcessingTime,
+        Self::TargetProcessingTime,
+        Self::ResponseProcessingTime,
+        Self::ElbStatusCode,
+        Self::TargetStatusCode,
+        Self::ReceivedBytes,
+        Self::SentBytes,
+        Self::Request,
+        Self::UserAgent,
+        Self::SslCipher,
+        Self::SslProtocol,
+        Self::TargetGroupArn,
+        Self::TraceId,
+        Self::DomainName,
+        Self::ChosenCertArn,
+        Self::MatchedRulePriority,
+        Self::RequestCreationTime,
+        Self::ActionsExecuted,
+        Self::RedirectUrl,
+        Self::ErrorReason,
+        Self::TargetPortList,
+        Self::TargetStatusCodeList,
+        Self::Classification,
+        Self::ClassificationReason,
+        Self::ConnTraceId,
+        Self::TransformedHost,
+        Self::TransformedUri,
+        Self::RequestTransformStatus,
+    ];
 }
 
 /// How many fields are known: the format of August 2025.
@@ -185,11 +228,10 @@ pub enum Malformed {
 /// One entry: a view into its line.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
-    fields: [&'a [u8]; KNOWN_FIELDS],
-    known: usize,
-    extra: &'a [u8],
-    time: i64,
     line: &'a [u8],
+    fields: Fields,
+    time: i64,
+    created: Option<i64>,
 }
 
 impl<'a> Entry<'a> {
@@ -198,34 +240,49 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// When the line is of another kind, too short, or its time cannot be read.
     pub fn parse(line: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_after(line, &mut Clock::default())
+    }
+
+    /// The same for one row after another: the times of a row are mostly in the minute of the row before.
+    ///
+    /// # Errors
+    /// As [`Entry::parse`].
+    pub fn parse_after(line: &'a [u8], clock: &mut Clock) -> Result<Self, Malformed> {
         let line = trim_line_break(line);
-        if !begins_like_an_entry(line) {
+        let mut fields = Fields::of(line);
+        let time = fields.get(line, Field::Time).and_then(|time| clock.micros(time));
+        // Only a line with a time that is none needs to be looked at again: most lines have one.
+        let begins_like_an_entry = match time {
+            Some(_) => {
+                fields.begin_bare(line) && fields.get(line, Field::Type).is_some_and(is_entry_type)
+            }
+            None => begins_like_an_entry(line),
+        };
+        if !begins_like_an_entry {
             return Err(Malformed::NotAnEntry(LineKind::of(line)));
         }
-        let mut tokens = Tokens { fields: [b""; KNOWN_FIELDS], known: 0, extra: b"" };
-        tokens.read(line, Quotes::Strict);
-        if let Some(created) = tokens.get(Field::RequestCreationTime)
-            && created != b"-"
-            && !time::looks_like_time(created)
-        {
+        let mut created =
+            fields.get(line, Field::RequestCreationTime).map(|text| time_or_dash(text, clock));
+        if created == Some(Created::Neither) {
             // A raw quote stood inside a text: read again, a quote ends a text only before a space.
-            let mut lenient = Tokens { fields: [b""; KNOWN_FIELDS], known: 0, extra: b"" };
-            lenient.read(line, Quotes::Lenient);
-            if lenient
-                .get(Field::RequestCreationTime)
-                .is_some_and(|created| created == b"-" || time::looks_like_time(created))
-            {
-                tokens = lenient;
+            let lenient = Fields::one_by_one(line, Quotes::Lenient);
+            let again =
+                lenient.get(line, Field::RequestCreationTime).map(|text| time_or_dash(text, clock));
+            if !matches!(again, None | Some(Created::Neither)) {
+                (fields, created) = (lenient, again);
             }
         }
-        if tokens.known < MIN_FIELDS {
+        if fields.known < MIN_FIELDS {
             return Err(match LineKind::of(line) {
-                LineKind::AccessLog => Malformed::TooFewFields(tokens.known),
+                LineKind::AccessLog => Malformed::TooFewFields(fields.known),
                 other => Malformed::NotAnEntry(other),
             });
         }
-        let time = tokens.get(Field::Time).and_then(time::parse_micros).ok_or(Malformed::Time)?;
-        Ok(Self { fields: tokens.fields, known: tokens.known, extra: tokens.extra, time, line })
+        let created = match created {
+            Some(Created::At(micros)) => Some(micros),
+            _ => None,
+        };
+        Ok(Self { line, fields, time: time.ok_or(Malformed::Time)?, created })
     }
 
     /// The whole row as it stands in the log, without its line break.
@@ -236,8 +293,7 @@ impl<'a> Entry<'a> {
     /// The bytes of a field as they stand in the log (without the quotes); `None` when the row is of
     /// an era without this field.
     pub fn raw(&self, field: Field) -> Option<&'a [u8]> {
-        let index = field as usize;
-        if index < self.known { self.fields.get(index).copied() } else { None }
+        self.fields.get(self.line, field)
     }
 
     /// The bytes of a field; `None` when it is absent, empty or `-`.
@@ -252,7 +308,7 @@ impl<'a> Entry<'a> {
 
     /// When the load balancer received the request: microseconds since 1970, UTC.
     pub fn request_creation_time(&self) -> Option<i64> {
-        self.get(Field::RequestCreationTime).and_then(time::parse_micros)
+        self.created
     }
 
     /// A number in seconds, such as a processing time; `-1` stands for "not recorded". What is longer
@@ -278,15 +334,17 @@ impl<'a> Entry<'a> {
 
     /// What follows the last known field, as it stands in the log.
     pub fn extra(&self) -> &'a [u8] {
-        self.extra
+        self.line.get(self.fields.extra..).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
-        for (name, value) in FIELD_NAMES.iter().zip(self.fields).take(self.known) {
-            map.entry(name, &String::from_utf8_lossy(value));
+        for (name, field) in FIELD_NAMES.iter().zip(Field::ALL) {
+            if let Some(value) = self.raw(field) {
+                map.entry(name, &String::from_utf8_lossy(value));
+            }
         }
         map.finish()
     }
@@ -335,9 +393,14 @@ impl<'a> RequestLine<'a> {
             Some(at) => url.get(..at)?,
             None => url,
         };
-        let after_scheme = match memchr::memmem::find(url, b"://") {
-            Some(at) if !url.starts_with(b"/") => url.get(at + 3..)?,
-            _ => url,
+        let after_scheme = match url {
+            [b'/', ..] => url,
+            [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..]
+            | [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => rest,
+            _ => match memchr::memmem::find(url, b"://") {
+                Some(at) => url.get(at + 3..)?,
+                None => url,
+            },
         };
         after_scheme.get(memchr(b'/', after_scheme)?..)
     }
@@ -359,80 +422,21 @@ pub fn endpoint(value: &[u8]) -> (&[u8], Option<u16>) {
     }
 }
 
-/// The words of a text that may hold quotes, as [`Entry::parse`] reads them: for the unknown fields.
-pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = text;
-    std::iter::from_fn(move || next_token(&mut rest, Quotes::Strict))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Created {
+    At(i64),
+    /// A dash, or a time of a day that no calendar has.
+    Never,
+    /// Neither: the field is another one.
+    Neither,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Quotes {
-    /// A bare quote ends the text.
-    Strict,
-    /// A quote ends the text only before a space or at the end of the line.
-    Lenient,
-}
-
-struct Tokens<'a> {
-    fields: [&'a [u8]; KNOWN_FIELDS],
-    known: usize,
-    extra: &'a [u8],
-}
-
-impl<'a> Tokens<'a> {
-    fn read(&mut self, line: &'a [u8], quotes: Quotes) {
-        let mut rest = line;
-        for slot in &mut self.fields {
-            let Some(token) = next_token(&mut rest, quotes) else {
-                return;
-            };
-            *slot = token;
-            self.known += 1;
-        }
-        self.extra = rest;
+fn time_or_dash(text: &[u8], clock: &mut Clock) -> Created {
+    match clock.micros(text) {
+        Some(micros) => Created::At(micros),
+        None if text == b"-" || time::looks_like_time(text) => Created::Never,
+        None => Created::Neither,
     }
-
-    fn get(&self, field: Field) -> Option<&'a [u8]> {
-        let index = field as usize;
-        if index < self.known { self.fields.get(index).copied() } else { None }
-    }
-}
-
-fn next_token<'a>(rest: &mut &'a [u8], quotes: Quotes) -> Option<&'a [u8]> {
-    while let [b' ', tail @ ..] = *rest {
-        *rest = tail;
-    }
-    if let [b'"', text @ ..] = *rest {
-        let end = closing_quote(text, quotes);
-        *rest = text.get(end + 1..).unwrap_or_default();
-        return Some(text.get(..end).unwrap_or(text));
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let (token, tail) = match memchr(b' ', rest) {
-        Some(at) => (rest.get(..at)?, rest.get(at..)?),
-        None => (*rest, &b""[..]),
-    };
-    *rest = tail;
-    Some(token)
-}
-
-/// The index of the quote that ends `text`, or its length when none does.
-fn closing_quote(text: &[u8], quotes: Quotes) -> usize {
-    let mut from = 0;
-    while let Some(found) = text.get(from..).and_then(|tail| memchr2(b'"', b'\\', tail)) {
-        let at = from + found;
-        let next = text.get(at + 1);
-        match text.get(at) {
-            Some(b'\\') => {
-                from = if matches!(next, Some(b'"' | b'\\')) { at + 2 } else { at + 1 };
-            }
-            _ if quotes == Quotes::Strict || matches!(next, None | Some(b' ')) => return at,
-            _ => from = at + 1,
-        }
-    }
-    text.len()
 }
 
 fn begins_like_an_entry(line: &[u8]) -> bool {
@@ -570,11 +574,11 @@ mod tests {
                 let line = format!("{}{line_break}", ROW[..count].join(" "));
                 let entry = Entry::parse(line.as_bytes()).unwrap();
                 let known = count.min(KNOWN_FIELDS);
-                assert_eq!(entry.known, known, "{count}");
+                assert_eq!(entry.fields.known, known, "{count}");
                 for (at, expected) in ROW[..known].iter().enumerate() {
                     assert_eq!(
-                        entry.fields[at],
-                        expected.trim_matches('"').as_bytes(),
+                        entry.raw(Field::ALL[at]),
+                        Some(expected.trim_matches('"').as_bytes()),
                         "{count} {}",
                         FIELD_NAMES[at]
                     );

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::gunzip::{Gunzip, MAGIC};
 use super::lines::{Line, LineSplitter};
+use super::time::Clock;
 use super::{Entry, LineKind, Malformed, ReadError, ReadOutcome, ReadReport, VendedFormat};
 
 /// The length of a line break.
@@ -16,41 +17,15 @@ const LINE_BREAK_BYTES: u64 = 1;
 /// ([`super::lines::MAX_LINE_BYTES`]).
 #[derive(Debug)]
 pub struct Reader<S> {
-    stage: Stage,
-    lines: LineSplitter,
-    intake: Intake<S>,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// Nothing was pushed yet.
-    Start,
-    /// One byte was pushed, the first one of the magic number.
-    HalfMagic,
-    Gzip(Box<Gunzip>),
-    Plain,
-    /// An error was met: whatever follows is ignored.
-    Failed(ReadError),
-}
-
-/// What happens to each line.
-#[derive(Debug)]
-struct Intake<S> {
-    sink: S,
-    report: ReadReport,
-    vended: Option<VendedFormat>,
-    /// The first line that holds anything is no text.
-    binary: bool,
+    unpacker: Unpacker,
+    rows: RowReader<S>,
+    failed: Option<ReadError>,
 }
 
 impl<S: FnMut(&Entry<'_>)> Reader<S> {
     /// Starts an object; `sink` is called with each entry, in the order of the object.
     pub fn new(sink: S) -> Self {
-        Self {
-            stage: Stage::Start,
-            lines: LineSplitter::default(),
-            intake: Intake { sink, report: ReadReport::default(), vended: None, binary: false },
-        }
+        Self { unpacker: Unpacker::default(), rows: RowReader::new(sink), failed: None }
     }
 
     /// Takes the next bytes of the object.
@@ -59,91 +34,167 @@ impl<S: FnMut(&Entry<'_>)> Reader<S> {
     /// When the object cannot be read any further, and again on every later call. The caller may
     /// stop, and [`Self::finish`] tells of what was read before.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
-        if bytes.is_empty() {
-            return match &self.stage {
-                Stage::Failed(error) => Err(*error),
-                _ => Ok(()),
-            };
+        if let Some(error) = self.failed {
+            return Err(error);
         }
-        match self.stage {
-            Stage::Start => match bytes {
-                [first] if *first == MAGIC[0] => {
-                    self.stage = Stage::HalfMagic;
-                    return Ok(());
-                }
-                [first, second, ..] if [*first, *second] == MAGIC => {
-                    self.stage = Stage::Gzip(Box::default());
-                }
-                _ => self.stage = Stage::Plain,
-            },
-            Stage::HalfMagic => {
-                self.stage = if bytes.first() == Some(&MAGIC[1]) {
-                    Stage::Gzip(Box::default())
-                } else {
-                    Stage::Plain
-                };
-                self.inflate_or_split(&MAGIC[..1])?;
+        let Self { unpacker, rows, failed } = self;
+        let mut format = None;
+        let pushed = unpacker.push(bytes, |text| match rows.push(text) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                format = Some(error);
+                ControlFlow::Break(())
             }
-            Stage::Gzip(_) | Stage::Plain | Stage::Failed(_) => {}
-        }
-        self.inflate_or_split(bytes)
+        });
+        *failed = pushed.err().or(format);
+        failed.map_or(Ok(()), Err)
     }
 
     /// Ends the object: reads its last line and judges the whole.
-    pub fn finish(mut self) -> ReadOutcome {
-        let error = match &self.stage {
+    pub fn finish(self) -> ReadOutcome {
+        self.rows.finish(self.failed.or_else(|| self.unpacker.finish()))
+    }
+}
+
+/// The first half of a [`Reader`]: bytes of an object → text. The halves may run on two processors.
+#[derive(Debug, Default)]
+pub struct Unpacker {
+    stage: Stage,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    /// Nothing was pushed yet.
+    #[default]
+    Start,
+    /// One byte was pushed, the first one of the magic number.
+    HalfMagic,
+    Gzip(Box<Gunzip>),
+    Plain,
+}
+
+impl Unpacker {
+    /// Takes the next bytes and hands on the text in them, until `text` breaks. Nothing may follow a
+    /// break or an error.
+    ///
+    /// # Errors
+    /// When the gzip is damaged; all text before the damage has been handed on.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        mut text: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut first = None;
+        match (&self.stage, bytes) {
+            (_, []) => return Ok(()),
+            (Stage::Start, [byte]) if *byte == MAGIC[0] => {
+                self.stage = Stage::HalfMagic;
+                return Ok(());
+            }
+            (Stage::Start, [a, b, ..]) if [*a, *b] == MAGIC => {
+                self.stage = Stage::Gzip(Box::default());
+            }
+            (Stage::Start, _) => self.stage = Stage::Plain,
+            (Stage::HalfMagic, [byte, ..]) => {
+                let is_gzip = *byte == MAGIC[1];
+                self.stage = if is_gzip { Stage::Gzip(Box::default()) } else { Stage::Plain };
+                first = MAGIC.get(..1);
+            }
+            (Stage::Gzip(_) | Stage::Plain, _) => {}
+        }
+        for bytes in first.into_iter().chain([bytes]) {
+            let flow = match &mut self.stage {
+                Stage::Gzip(gunzip) => gunzip.push(bytes, &mut text)?,
+                _ => text(bytes),
+            };
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with an object that ends here.
+    pub fn finish(&self) -> Option<ReadError> {
+        match &self.stage {
             Stage::Start | Stage::Plain => None,
             Stage::HalfMagic => Some(ReadError::Truncated),
             Stage::Gzip(gunzip) => gunzip.finish().err().map(ReadError::from),
-            Stage::Failed(error) => Some(*error),
-        };
+        }
+    }
+}
+
+/// The second half of a [`Reader`]: text of an object → entries.
+#[derive(Debug)]
+pub struct RowReader<S> {
+    lines: LineSplitter,
+    intake: Intake<S>,
+}
+
+impl<S: FnMut(&Entry<'_>)> RowReader<S> {
+    /// Starts an object; `sink` is called with each entry, in the order of the object.
+    pub fn new(sink: S) -> Self {
+        Self { lines: LineSplitter::default(), intake: Intake::new(sink) }
+    }
+
+    /// Takes the next text of the object, cut anywhere. Nothing may follow an error.
+    ///
+    /// # Errors
+    /// When no later line can be an entry.
+    pub fn push(&mut self, text: &[u8]) -> Result<(), ReadError> {
+        let Self { lines, intake } = self;
+        match lines.push(text, |line| intake.take(line, LINE_BREAK_BYTES)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(format) => Err(ReadError::UnsupportedFormat(format)),
+        }
+    }
+
+    /// Ends the object, which could not be read any further because of `error`: reads its last line and
+    /// judges the whole.
+    pub fn finish(mut self, error: Option<ReadError>) -> ReadOutcome {
         // A row that was cut in two is no row. Behind a whole gzip it is only without a line break.
-        if matches!(error, None | Some(ReadError::TrailingBytes)) {
-            let flow = self.lines.finish(|line| self.intake.take(line, 0));
-            debug_assert!(flow.is_continue() || self.intake.vended.is_some());
+        let mut error = error;
+        if matches!(error, None | Some(ReadError::TrailingBytes))
+            && let ControlFlow::Break(format) = self.lines.finish(|line| self.intake.take(line, 0))
+        {
+            error = error.or(Some(ReadError::UnsupportedFormat(format)));
         }
         let error = error.or_else(|| self.intake.judge());
         ReadOutcome { report: self.intake.report, error }
     }
+}
 
-    fn inflate_or_split(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
-        let Self { stage, lines, intake } = self;
-        let pushed = match stage {
-            Stage::Gzip(gunzip) => gunzip
-                .push(bytes, |text| lines.push(text, |line| intake.take(line, LINE_BREAK_BYTES))),
-            Stage::Failed(error) => return Err(*error),
-            Stage::Start | Stage::HalfMagic | Stage::Plain => {
-                Ok(lines.push(bytes, |line| intake.take(line, LINE_BREAK_BYTES)))
-            }
-        };
-        let error = match (pushed, intake.vended) {
-            (Err(damage), _) => damage.into(),
-            (Ok(_), Some(format)) => ReadError::UnsupportedFormat(format),
-            (Ok(_), None) => return Ok(()),
-        };
-        *stage = Stage::Failed(error);
-        Err(error)
-    }
+/// What happens to each line.
+#[derive(Debug)]
+struct Intake<S> {
+    sink: S,
+    clock: Clock,
+    report: ReadReport,
+    /// The first line that holds anything is no text.
+    binary: bool,
 }
 
 impl<S: FnMut(&Entry<'_>)> Intake<S> {
+    fn new(sink: S) -> Self {
+        Self { sink, clock: Clock::default(), report: ReadReport::default(), binary: false }
+    }
+
     /// Breaks at a format in which no later line can be an entry.
-    fn take(&mut self, line: Line<'_>, break_bytes: u64) -> ControlFlow<()> {
+    fn take(&mut self, line: Line<'_>, break_bytes: u64) -> ControlFlow<VendedFormat> {
         let (text, bytes) = match line {
             Line::Whole(text) => (text, text.len() as u64),
             Line::TooLong { head, bytes } => (head, bytes),
         };
         if self.report.malformed == 0 && self.report.entries == 0 {
-            self.vended = vended_format(text);
-            if self.vended.is_some() {
-                return ControlFlow::Break(());
+            if let Some(format) = vended_format(text) {
+                return ControlFlow::Break(format);
             }
             self.binary = is_binary(text);
         }
         self.report.lines += 1;
         self.report.bytes += bytes + break_bytes;
         let parsed = match line {
-            Line::Whole(text) => Entry::parse(text),
+            Line::Whole(text) => Entry::parse_after(text, &mut self.clock),
             Line::TooLong { .. } => Err(Malformed::TooLong),
         };
         match parsed {
@@ -164,9 +215,6 @@ impl<S: FnMut(&Entry<'_>)> Intake<S> {
 
     /// What is wrong with an object that was read to its end.
     fn judge(&self) -> Option<ReadError> {
-        if let Some(format) = self.vended {
-            return Some(ReadError::UnsupportedFormat(format));
-        }
         if 0 < self.report.entries {
             return None;
         }

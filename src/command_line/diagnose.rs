@@ -19,10 +19,14 @@ use super::{
     time_span::TWO_HOURS,
 };
 use crate::{
-    access_log::{ObjectKey, Reader},
+    access_log::{ObjectKey, RowReader},
     detection::{Detector, Evidence},
     diagnosis::{Diagnosis, Facts, ObjectReport, Pictures, Reading, diagnose, is_told},
-    local::{files, snapshot::Snapshot},
+    local::{
+        files::{self, LogFile},
+        read_ahead::ReadAhead,
+        snapshot::Snapshot,
+    },
     notification::{
         html::{Report, html},
         text,
@@ -262,13 +266,17 @@ fn of_another(snapshot: &Snapshot, incidents: &[&Evidence]) -> Vec<String> {
 fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Result<bool, Stop> {
     let files = files::find(paths)?;
     say::waiting_for_input(&files);
+    let is_read =
+        |file: &LogFile| file.asked_for || ObjectKey::parse(&file.name()).skip_reason().is_none();
+    let wanted = files.iter().filter(|file| is_read(file)).map(|file| file.path.clone()).collect();
+    let mut ahead = ReadAhead::of(wanted);
     let mut progress = Progress::new(files.len());
     let mut could_read_all = true;
     let mut told = BTreeSet::new();
     for (index, file) in files.iter().enumerate() {
         let name = file.name();
         let key = ObjectKey::parse(&name);
-        if let Some(reason) = key.skip_reason().filter(|_| !file.asked_for) {
+        if let Some(reason) = key.skip_reason().filter(|_| !is_read(file)) {
             reading.objects.push(ObjectReport::of(
                 name,
                 &key,
@@ -278,17 +286,18 @@ fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Re
             continue;
         }
         let source = detector.source(&name, &key);
-        let mut bytes_read = 0;
-        let mut reader = Reader::new(|entry| detector.record(source, entry));
-        let streamed = files::stream(&file.path, &mut |bytes| {
-            bytes_read += bytes.len() as u64;
+        let mut rows = RowReader::new(|entry| detector.record(source, entry));
+        let mut format = None;
+        let unpacked = ahead.next(|text, bytes_read| {
             progress.update(index + 1, bytes_read);
-            match reader.push(bytes) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
+            format = rows.push(text).err();
+            if format.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        let outcome = reader.finish();
+        let (damage, streamed) = match unpacked {
+            Ok(damage) => (damage, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let outcome = rows.finish(format.or(damage));
         reading.parser.add(&outcome.report);
         // In a folder a file of another kind is no error; asked for by name it is.
         let other = outcome.error.as_ref().is_some_and(|error| !error.is_damage());

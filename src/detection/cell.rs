@@ -2,87 +2,24 @@
 
 use std::collections::{BinaryHeap, HashMap};
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    evidence::{Bucket, Counts, Distribution, MAX_FAILURE_ROWS, Minute},
+    evidence::{Bucket, Counts, Distribution, Minute},
     names::{NameId, OTHERS},
+    room::Grown,
     signature::Signature,
+    tally::{ById, BySignature, PathTally, ShareTally, Span, TargetTally},
     thresholds::WINDOW_MICROS,
 };
 
-/// Targets, paths and nodes counted per window and target group; the rest is `others`. A target group
-/// has at most 1,000 targets.
-/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
-const MAX_KEYS: usize = 1024;
+/// Pairs of a node and a target that are followed per window: four nodes of a thousand targets.
+const MAX_PAIRS: usize = 4096;
 
 /// Answers kept per node and target in a window. Beyond it the pair is busy: with 20 requests a
 /// second a connection is never idle for the seconds that a keep-alive timeout takes.
-const MAX_ANSWERS: usize = 6000;
-
-/// Failures by signature.
-pub(super) type BySignature = [u64; Signature::ALL.len()];
-
-/// Requests and failures of one key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Tally {
-    pub(super) requests: u64,
-    pub(super) failures: u64,
-    pub(super) successes: u64,
-    pub(super) signatures: BySignature,
-    /// Sum of `received_bytes` of the successful rows.
-    pub(super) success_bytes: u64,
-    /// The largest `received_bytes` of a successful row.
-    pub(super) largest_success_bytes: u64,
-    /// Rows whose connection needed repeated SYNs.
-    pub(super) slow_connects: u64,
-    /// The longest `target_processing_time` of a successful row, milliseconds.
-    pub(super) longest_success: Option<i64>,
-    pub(super) seen: Span,
-    pub(super) success: Span,
-    pub(super) failure: Span,
-    /// When the last request was sent to it.
-    pub(super) last_start: Option<i64>,
-}
-
-/// The first and the last time of something, microseconds since 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Span(pub(super) Option<(i64, i64)>);
-
-impl Span {
-    pub(super) fn add(&mut self, time: i64) {
-        self.0 = Some(match self.0 {
-            Some((first, last)) => (first.min(time), last.max(time)),
-            None => (time, time),
-        });
-    }
-
-    pub(super) fn merge(&mut self, other: Self) {
-        if let Some((first, last)) = other.0 {
-            self.add(first);
-            self.add(last);
-        }
-    }
-}
-
-impl Tally {
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.failures += other.failures;
-        self.successes += other.successes;
-        for (sum, more) in self.signatures.iter_mut().zip(other.signatures) {
-            *sum += more;
-        }
-        self.success_bytes = self.success_bytes.saturating_add(other.success_bytes);
-        self.largest_success_bytes = self.largest_success_bytes.max(other.largest_success_bytes);
-        self.slow_connects += other.slow_connects;
-        self.longest_success = self.longest_success.max(other.longest_success);
-        self.seen.merge(other.seen);
-        self.success.merge(other.success);
-        self.failure.merge(other.failure);
-        self.last_start = self.last_start.max(other.last_start);
-    }
-}
+pub(super) const MAX_ANSWERS: usize = 6000;
 
 /// A failed row as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,28 +47,51 @@ pub(super) struct KeptFailure {
 pub(super) struct Answer {
     pub(super) start: i32,
     pub(super) end: i32,
-    pub(super) path: Option<NameId>,
+    path: NameId,
+}
+
+impl Answer {
+    /// In place of a path: there are never so many.
+    const NO_PATH: NameId = NameId::MAX;
+
+    pub(super) fn new(start: i32, end: i32, path: Option<NameId>) -> Self {
+        Self { start, end, path: path.unwrap_or(Self::NO_PATH) }
+    }
+
+    pub(super) fn path(self) -> Option<NameId> {
+        Some(self.path).filter(|path| *path != Self::NO_PATH)
+    }
 }
 
 /// The answers of one node and target in one window.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers {
     pub(super) list: Vec<Answer>,
-    /// More than [`MAX_ANSWERS`]: the list was given up.
+    /// There were too many: the list was given up.
     pub(super) busy: bool,
+}
+
+impl Answers {
+    /// Half of the answers would tell wrong pauses, so all of them go.
+    pub(super) fn give_up(&mut self) {
+        *self = Self { list: Vec::new(), busy: true };
+    }
 }
 
 /// Everything of one window but the plain counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Details {
-    pub(super) targets: HashMap<NameId, Tally>,
-    pub(super) paths: HashMap<NameId, Tally>,
-    pub(super) nodes: HashMap<NameId, Tally>,
-    pub(super) methods: HashMap<NameId, Tally>,
-    pub(super) types: HashMap<NameId, Tally>,
-    pub(super) error_reasons: HashMap<NameId, u64>,
+    pub(super) targets: ById<TargetTally>,
+    pub(super) paths: ById<PathTally>,
+    pub(super) nodes: ById<ShareTally>,
+    pub(super) methods: ById<ShareTally>,
+    pub(super) types: ById<ShareTally>,
+    pub(super) error_reasons: ById<u64>,
+    /// The first and the last row.
+    pub(super) seen: Span,
     pub(super) failures: BinaryHeap<KeptFailure>,
-    pub(super) answers: HashMap<(NameId, NameId), Answers>,
+    /// By node and target.
+    pub(super) answers: HashMap<(NameId, NameId), Answers, RandomState>,
     pub(super) latencies: Latencies,
 }
 
@@ -202,46 +162,79 @@ impl MinuteTally {
 }
 
 impl Details {
-    pub(super) fn keep_failure(&mut self, failure: KeptFailure) {
-        if self.failures.len() < MAX_FAILURE_ROWS {
+    /// Keeps a failed row, at most `max` of them; tells how many more are kept than before.
+    pub(super) fn keep_failure(&mut self, failure: KeptFailure, max: usize) -> usize {
+        if self.failures.len() < max {
             self.failures.push(failure);
-        } else if self.failures.peek().is_some_and(|largest| failure < *largest) {
+            return 1;
+        }
+        if self.failures.peek().is_some_and(|largest| failure < *largest) {
             self.failures.pop();
             self.failures.push(failure);
         }
+        0
+    }
+
+    /// Keeps the rows that would have been kept of at most `max`.
+    pub(super) fn cut_failures(&mut self, max: usize) {
+        while max < self.failures.len() {
+            self.failures.pop();
+        }
+        self.failures.shrink_to_fit();
     }
 
     /// What is given up elsewhere is given up here: half of the answers would tell wrong pauses.
     pub(super) fn give_up_answers(&mut self, node: NameId, target: NameId) {
-        if self.answers.len() < MAX_KEYS * 4 || self.answers.contains_key(&(node, target)) {
+        if self.answers.len() < MAX_PAIRS || self.answers.contains_key(&(node, target)) {
             self.answers.insert((node, target), Answers { list: Vec::new(), busy: true });
         }
     }
 
-    pub(super) fn keep_answer(&mut self, node: NameId, target: NameId, answer: Answer) {
+    /// Keeps an answer, unless the pair has `max` already; tells how many more are kept than before.
+    pub(super) fn keep_answer(
+        &mut self,
+        node: NameId,
+        target: NameId,
+        answer: Answer,
+        max: usize,
+    ) -> usize {
         if target == OTHERS {
-            return;
+            return 0;
         }
-        if MAX_KEYS * 4 <= self.answers.len() && !self.answers.contains_key(&(node, target)) {
-            return;
+        if MAX_PAIRS <= self.answers.len() && !self.answers.contains_key(&(node, target)) {
+            return 0;
         }
         let answers = self.answers.entry((node, target)).or_default();
         if answers.busy {
-            return;
+            return 0;
         }
-        if MAX_ANSWERS <= answers.list.len() {
-            *answers = Answers { list: Vec::new(), busy: true };
-        } else {
-            answers.list.push(answer);
+        if max <= answers.list.len() {
+            answers.give_up();
+            return 0;
+        }
+        answers.list.push(answer);
+        1
+    }
+
+    /// Names that are counted here, answers and failed rows that are kept.
+    pub(super) fn size(&self) -> Grown {
+        Grown {
+            cells: 0,
+            tallies: self.names(),
+            answers: self.answers.values().map(|it| it.list.len()).sum(),
+            failures: self.failures.len(),
         }
     }
-}
 
-/// The tally of a key, or of `others` when there are too many keys.
-pub(super) fn tally(tallies: &mut HashMap<NameId, Tally>, name: NameId) -> &mut Tally {
-    let name =
-        if MAX_KEYS <= tallies.len() && !tallies.contains_key(&name) { OTHERS } else { name };
-    tallies.entry(name).or_default()
+    /// Names that are counted here.
+    pub(super) fn names(&self) -> usize {
+        self.targets.len()
+            + self.paths.len()
+            + self.nodes.len()
+            + self.methods.len()
+            + self.types.len()
+            + self.answers.len()
+    }
 }
 
 /// A histogram of seconds with buckets 9 % wide (eight for each doubling), from 1 ms to 18 hours.
@@ -261,9 +254,25 @@ impl Default for Latencies {
 impl Latencies {
     const BUCKETS: usize = 208;
 
+    /// Two to the power of one eighth, two eighths, ..., seven eighths.
+    const EIGHTHS: [f64; 7] = [
+        1.090_507_732_665_257_7,
+        1.189_207_115_002_721,
+        1.296_839_554_651_009_6,
+        std::f64::consts::SQRT_2,
+        1.542_210_825_407_940_7,
+        1.681_792_830_507_429,
+        1.834_008_086_409_342_4,
+    ];
+
     pub(super) fn add(&mut self, seconds: f64) {
+        // Eight buckets for each power of two: the exponent of the number, and where in it.
         let millis = (seconds * 1000.0).max(1.0);
-        let index = ((millis.log2() * 8.0) as usize).min(Self::BUCKETS - 1);
+        let bits = millis.to_bits();
+        let doublings = usize::try_from((bits >> 52) & 0x7ff).unwrap_or(0).saturating_sub(1023);
+        let mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));
+        let part = Self::EIGHTHS.iter().filter(|edge| **edge <= mantissa).count();
+        let index = (doublings * 8 + part).min(Self::BUCKETS - 1);
         if let Some(bucket) = self.buckets.get_mut(index) {
             *bucket = bucket.saturating_add(1);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    cell::{BySignature, Cell, Details, KeptFailure, Latencies, Tally},
+    cell::{Cell, Details, KeptFailure, Latencies},
     detector::{Detector, Group},
     evidence::{
         Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, Minute, PathEvidence, Quantiles,
@@ -16,6 +16,9 @@ use super::{
     pauses::Answered,
     signature::Signature,
     spikes::WindowRange,
+    tally::{
+        ById, BySignature, PathTally, ShareTally, Span, Tally as _, TargetTally, merge_signatures,
+    },
     thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
     trickles,
 };
@@ -116,16 +119,17 @@ struct Sums {
     around: Counts,
     successes_without_target: u64,
     signatures: BySignature,
-    targets: HashMap<NameId, (Tally, Tally)>,
-    paths: HashMap<NameId, Tally>,
-    nodes: HashMap<NameId, Tally>,
-    methods: HashMap<NameId, Tally>,
-    types: HashMap<NameId, Tally>,
-    error_reasons: HashMap<NameId, u64>,
+    /// In the incident, and with the hour around it.
+    targets: ById<(TargetTally, TargetTally)>,
+    paths: ById<PathTally>,
+    nodes: ById<ShareTally>,
+    methods: ById<ShareTally>,
+    types: ById<ShareTally>,
+    error_reasons: ById<u64>,
     latencies: Latencies,
     failures: Vec<KeptFailure>,
     around_failures: Vec<KeptFailure>,
-    seen: super::cell::Span,
+    seen: Span,
     minutes: Vec<Minute>,
 }
 
@@ -134,9 +138,7 @@ impl Sums {
         self.successes_without_target += cell.successes_without_target;
         if in_incident {
             self.counts.add(&cell.counts);
-            for (sum, more) in self.signatures.iter_mut().zip(cell.signatures) {
-                *sum += more;
-            }
+            merge_signatures(&mut self.signatures, &cell.signatures);
         } else {
             self.around.add(&cell.counts);
         }
@@ -152,17 +154,17 @@ impl Sums {
             }
             span.merge(tally);
         }
-        for tally in details.nodes.values() {
-            self.seen.merge(tally.seen);
-        }
+        self.seen.merge(details.seen);
         self.latencies.merge(&details.latencies);
         self.around_failures.extend(details.failures.iter().cloned());
         if !in_incident {
             return;
         }
         self.failures.extend(details.failures.iter().cloned());
+        for (&name, tally) in &details.paths {
+            self.paths.entry(name).or_default().merge(tally);
+        }
         for (sums, tallies) in [
-            (&mut self.paths, &details.paths),
             (&mut self.nodes, &details.nodes),
             (&mut self.methods, &details.methods),
             (&mut self.types, &details.types),
@@ -172,7 +174,8 @@ impl Sums {
             }
         }
         for (&name, &count) in &details.error_reasons {
-            *self.error_reasons.entry(name).or_default() += count;
+            let sum = self.error_reasons.entry(name).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
 }
@@ -188,7 +191,7 @@ fn by_signature(counts: &BySignature) -> BTreeMap<Signature, u64> {
 
 fn targets(
     detector: &Detector,
-    tallies: &HashMap<NameId, (Tally, Tally)>,
+    tallies: &ById<(TargetTally, TargetTally)>,
     answered: &Answered,
     failures: &[KeptFailure],
 ) -> Vec<TargetEvidence> {
@@ -235,7 +238,7 @@ fn refused_pairs(answered: &Answered, failures: &[KeptFailure]) -> HashMap<NameI
     pairs
 }
 
-fn paths(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<PathEvidence> {
+fn paths(detector: &Detector, tallies: &ById<PathTally>) -> Vec<PathEvidence> {
     let mut list: Vec<_> = tallies
         .iter()
         .map(|(&name, tally)| PathEvidence {
@@ -254,7 +257,7 @@ fn paths(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<PathEvide
     list
 }
 
-fn shares(detector: &Detector, tallies: &HashMap<NameId, Tally>) -> Vec<Share> {
+fn shares(detector: &Detector, tallies: &ById<ShareTally>) -> Vec<Share> {
     let mut list: Vec<_> = tallies
         .iter()
         .map(|(&name, tally)| Share {

@@ -64,18 +64,18 @@ pub struct Counts {
 impl Counts {
     /// Adds another count.
     pub fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.failures += other.failures;
-        self.elb_502 += other.elb_502;
-        self.target_502 += other.target_502;
-        self.connect_504 += other.connect_504;
-        self.idle_504 += other.idle_504;
-        self.intentional_502 += other.intentional_502;
-        self.successes += other.successes;
-        self.target_5xx += other.target_5xx;
-        self.elb_503 += other.elb_503;
-        self.client_460 += other.client_460;
-        self.protocol_464 += other.protocol_464;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failures = self.failures.saturating_add(other.failures);
+        self.elb_502 = self.elb_502.saturating_add(other.elb_502);
+        self.target_502 = self.target_502.saturating_add(other.target_502);
+        self.connect_504 = self.connect_504.saturating_add(other.connect_504);
+        self.idle_504 = self.idle_504.saturating_add(other.idle_504);
+        self.intentional_502 = self.intentional_502.saturating_add(other.intentional_502);
+        self.successes = self.successes.saturating_add(other.successes);
+        self.target_5xx = self.target_5xx.saturating_add(other.target_5xx);
+        self.elb_503 = self.elb_503.saturating_add(other.elb_503);
+        self.client_460 = self.client_460.saturating_add(other.client_460);
+        self.protocol_464 = self.protocol_464.saturating_add(other.protocol_464);
     }
 
     /// Failures as a fraction of the requests, 0 to 1.

@@ -25,9 +25,7 @@ pub(super) fn fold(path: &[u8], out: &mut Vec<u8>) {
         // `17.csv` is an id as well, and its ending says what it is.
         let dot = memchr::memrchr(b'.', segment).filter(|dot| 0 < *dot).unwrap_or(segment.len());
         let (name, ending) = segment.split_at(dot);
-        if is_id(segment) {
-            out.extend_from_slice(b"{id}");
-        } else if is_id(name) {
+        if is_id(name) {
             out.extend_from_slice(b"{id}");
             out.extend_from_slice(ending);
         } else {
@@ -39,16 +37,39 @@ pub(super) fn fold(path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn is_id(segment: &[u8]) -> bool {
-    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 {
-        return false;
+/// What a byte may be part of, as bits.
+const DIGITS: u8 = 1;
+const HEXADECIMAL: u8 = 2;
+const TOKEN: u8 = 4;
+
+/// The classes of every byte. A table: each path of each row goes through it.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let digit = if byte.is_ascii_digit() { DIGITS } else { 0 };
+        let hexadecimal = if byte.is_ascii_hexdigit() || byte == b'-' { HEXADECIMAL } else { 0 };
+        let is_token = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        classes[byte as usize] = digit | hexadecimal | if is_token { TOKEN } else { 0 };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
     }
-    let length = segment.len();
-    let hexadecimal = segment.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
-    let token =
-        segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    digits == length || (hexadecimal && HEX_BYTES <= length) || (token && TOKEN_BYTES <= length)
+};
+
+fn is_id(segment: &[u8]) -> bool {
+    let (mut any, mut all) = (0, u8::MAX);
+    for byte in segment {
+        let class = CLASSES.get(usize::from(*byte)).copied().unwrap_or(0);
+        any |= class;
+        all &= class;
+    }
+    let is = |class: u8| all & class != 0;
+    any & DIGITS != 0
+        && (is(DIGITS)
+            || (is(HEXADECIMAL) && HEX_BYTES <= segment.len())
+            || (is(TOKEN) && TOKEN_BYTES <= segment.len()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ mod names;
 mod nearest;
 mod packed;
 mod pauses;
+mod room;
+mod row;
 pub mod spikes;
+mod tally;
 pub mod trickles;
 
 pub use detector::{Detector, SourceId};

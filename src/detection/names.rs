@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::quality::RandomState;
+
 /// A kept name: an index into its [`Names`].
 pub(super) type NameId = u32;
 
@@ -15,7 +17,8 @@ const MAX_NAME_BYTES: usize = 160;
 /// ask for a new path with every request cannot fill the memory.
 #[derive(Debug)]
 pub(super) struct Names {
-    ids: HashMap<Box<[u8]>, NameId>,
+    /// Strangers choose the names: the hash is seeded anew in every process.
+    ids: HashMap<Box<[u8]>, NameId, RandomState>,
     list: Vec<Arc<str>>,
     limit: usize,
     max_bytes: usize,
@@ -30,7 +33,7 @@ impl Names {
     /// Names of up to `max_bytes`; what is longer is cut.
     pub(super) fn with_longest(limit: usize, max_bytes: usize) -> Self {
         Self {
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             list: vec![Arc::from("others")],
             limit,
             max_bytes,
@@ -68,5 +71,30 @@ impl Names {
     /// True when a name was left out: then a name that is here may have been there unseen before.
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed
+    }
+}
+
+/// The name that was looked up last, so that a field which says the same row after row is compared and
+/// not looked up.
+#[derive(Debug, Default)]
+pub(super) struct LastName {
+    name: Vec<u8>,
+    id: Option<NameId>,
+}
+
+impl LastName {
+    /// The id of a name, as [`Names::id`].
+    pub(super) fn id(&mut self, names: &mut Names, name: &[u8]) -> NameId {
+        if let Some(id) = self.id
+            && self.name == name
+        {
+            return id;
+        }
+        let id = names.id(name);
+        // What is longer is no name that comes again.
+        self.id = (name.len() <= MAX_NAME_BYTES).then_some(id);
+        self.name.clear();
+        self.name.extend_from_slice(name.get(..MAX_NAME_BYTES).unwrap_or(name));
+        id
     }
 }

@@ -14,14 +14,16 @@ use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cell::{Answer, Cell, Details, KeptFailure, Latencies, Tally, tally},
+    cell::{Answer, Cell, Details, KeptFailure, Latencies},
     detector::{Detector, SourceId},
     names::{NameId, Names, OTHERS},
+    room::Room,
     signature::Signature,
+    tally::{self, ById, PathTally, ShareTally, Span, Tally, TargetTally},
 };
 
 /// The form of the bytes. Another number is not read: items live for days only.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// Unpacked details are at most this long: twenty times what 300 KB of them usually are. What is longer
 /// was not made by [`pack`].
@@ -46,11 +48,13 @@ pub(super) struct Packed {
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Group {
     target_group: Option<Box<str>>,
-    targets: Vec<(u32, Tally)>,
-    paths: Vec<(u32, Tally)>,
-    nodes: Vec<Tally>,
-    methods: Vec<(u32, Tally)>,
-    types: Vec<(u32, Tally)>,
+    targets: Vec<(u32, TargetTally)>,
+    paths: Vec<(u32, PathTally)>,
+    /// Of the one node.
+    nodes: Vec<ShareTally>,
+    methods: Vec<(u32, ShareTally)>,
+    types: Vec<(u32, ShareTally)>,
+    seen: Span,
     error_reasons: Vec<(u32, u64)>,
     failures: Vec<Failure>,
     answers: Vec<Answers>,
@@ -109,8 +113,8 @@ pub(super) fn pack(
     }
     if max < bytes.len() {
         for group in &mut packed.groups {
-            fold(&mut group.paths, KEPT_WHEN_CUT);
-            fold(&mut group.targets, KEPT_WHEN_CUT);
+            fold(&mut group.paths, KEPT_WHEN_CUT, |it| (it.failures, it.requests));
+            fold(&mut group.targets, KEPT_WHEN_CUT, |it| (it.failures, it.requests));
         }
         packed.paths_overflowed = true;
         packed.drop_unused_names();
@@ -175,18 +179,13 @@ impl<'a> Packing<'a> {
 
     fn add(&mut self, target_group: Option<&str>, details: &Details) {
         let detector = self.detector;
-        let named = |tallies: &HashMap<NameId, Tally>, names: &Names| {
-            let mut list: Vec<_> = tallies.iter().map(|(id, tally)| (*id, *tally)).collect();
-            list.sort_by_cached_key(|(id, _)| (*id != OTHERS, names.get(*id)));
-            list
-        };
-        let targets = named(&details.targets, &detector.names);
+        let targets = by_name(&details.targets, &detector.names);
         let targets = targets.into_iter().map(|(id, it)| (self.name(id), it)).collect();
-        let paths = named(&details.paths, &detector.paths);
+        let paths = by_name(&details.paths, &detector.paths);
         let paths = paths.into_iter().map(|(id, it)| (self.path(id), it)).collect();
-        let methods = named(&details.methods, &detector.names);
+        let methods = by_name(&details.methods, &detector.names);
         let methods = methods.into_iter().map(|(id, it)| (self.name(id), it)).collect();
-        let types = named(&details.types, &detector.names);
+        let types = by_name(&details.types, &detector.names);
         let types = types.into_iter().map(|(id, it)| (self.name(id), it)).collect();
         let mut reasons: Vec<_> = details.error_reasons.iter().map(|(id, it)| (*id, *it)).collect();
         reasons.sort_by_cached_key(|(id, _)| detector.names.get(*id));
@@ -204,12 +203,12 @@ impl<'a> Packing<'a> {
                 let mut list = it.list.clone();
                 // Paths have their numbers already, if they are counted at all: their order is that of
                 // the names.
-                list.sort_by_cached_key(|it| (it.start, it.end, it.path.map(|id| self.path(id))));
+                list.sort_by_cached_key(|it| (it.start, it.end, it.path().map(|id| self.path(id))));
                 let mut before = 0;
                 let list = list.into_iter().map(|it| {
                     let start = it.start.saturating_sub(before);
                     before = it.start;
-                    let path = it.path.map_or(0, |id| self.path(id).saturating_add(1));
+                    let path = it.path().map_or(0, |id| self.path(id).saturating_add(1));
                     (start, it.end.saturating_sub(it.start), path)
                 });
                 let list = list.collect();
@@ -225,6 +224,7 @@ impl<'a> Packing<'a> {
             nodes,
             methods,
             types,
+            seen: details.seen,
             error_reasons,
             failures,
             answers,
@@ -249,6 +249,12 @@ impl<'a> Packing<'a> {
     }
 }
 
+fn by_name<T: Copy>(tallies: &ById<T>, names: &Names) -> Vec<(NameId, T)> {
+    let mut list: Vec<_> = tallies.iter().map(|(id, tally)| (*id, *tally)).collect();
+    list.sort_by_cached_key(|(id, _)| (*id != OTHERS, names.get(*id)));
+    list
+}
+
 fn number(
     id: NameId,
     names: &Names,
@@ -265,15 +271,13 @@ fn number(
 }
 
 /// Keeps the tallies with most failures, then most requests, and adds the rest up as `others`.
-fn fold(tallies: &mut Vec<(u32, Tally)>, kept: usize) {
-    tallies.sort_by_key(|(name, it)| {
-        (std::cmp::Reverse(it.failures), std::cmp::Reverse(it.requests), *name)
-    });
+fn fold<T: Tally>(tallies: &mut Vec<(u32, T)>, kept: usize, order: fn(&T) -> (u64, u64)) {
+    tallies.sort_by_key(|(name, it)| (std::cmp::Reverse(order(it)), *name));
     let rest = tallies.split_off(kept.min(tallies.len()));
     if rest.is_empty() {
         return;
     }
-    let mut others = Tally::default();
+    let mut others = T::default();
     rest.iter().for_each(|(_, it)| others.merge(it));
     match tallies.iter_mut().find(|(name, _)| *name == 0) {
         Some((_, sum)) => sum.merge(&others),
@@ -338,10 +342,12 @@ impl Packed {
         source: SourceId,
         names: &mut Names,
         paths: &mut Names,
+        room: &Room,
     ) {
         if self.paths_overflowed {
             paths.overflow();
         }
+        let may_grow = room.has_tallies();
         let Some(group) =
             self.groups.into_iter().find(|it| it.target_group.as_deref() == target_group)
         else {
@@ -350,28 +356,30 @@ impl Packed {
         let named = Ids { list: &self.names, ids: vec![None; self.names.len()] };
         let pathed = Ids { list: &self.paths, ids: vec![None; self.paths.len()] };
         let (mut named, mut pathed) = (named, pathed);
-        for (to, from) in [
-            (&mut details.targets, &group.targets),
-            (&mut details.methods, &group.methods),
-            (&mut details.types, &group.types),
-        ] {
+        for (name, more) in &group.targets {
+            tally::of(&mut details.targets, named.id(*name, names), may_grow).merge(more);
+        }
+        for (to, from) in
+            [(&mut details.methods, &group.methods), (&mut details.types, &group.types)]
+        {
             for (name, more) in from {
-                tally(to, named.id(*name, names)).merge(more);
+                tally::of(to, named.id(*name, names), may_grow).merge(more);
             }
         }
         for (path, more) in &group.paths {
-            tally(&mut details.paths, pathed.id(*path, paths)).merge(more);
+            tally::of(&mut details.paths, pathed.id(*path, paths), may_grow).merge(more);
         }
         for more in &group.nodes {
-            tally(&mut details.nodes, source.node).merge(more);
+            tally::of(&mut details.nodes, source.node, may_grow).merge(more);
         }
+        details.seen.merge(group.seen);
         for (name, more) in &group.error_reasons {
             let sum = details.error_reasons.entry(named.id(*name, names)).or_default();
             *sum = sum.saturating_add(*more);
         }
         for it in group.failures {
             let Some(&signature) = Signature::ALL.get(usize::from(it.signature)) else { continue };
-            details.keep_failure(KeptFailure {
+            let failure = KeptFailure {
                 digest: it.digest,
                 time: it.time,
                 created: it.created,
@@ -385,7 +393,8 @@ impl Packed {
                 error_reason: it.error_reason.map(|name| named.id(name, names)),
                 received_bytes: it.received_bytes,
                 trace_id: it.trace_id,
-            });
+            };
+            details.keep_failure(failure, room.failures_each());
         }
         for it in &group.answers {
             let target = named.id(it.target, names);
@@ -397,8 +406,8 @@ impl Packed {
                 let start = before.saturating_add(*start);
                 before = start;
                 let path = path.checked_sub(1).map(|path| pathed.id(path, paths));
-                let answer = Answer { start, end: start.saturating_add(*took), path };
-                details.keep_answer(source.node, target, answer);
+                let answer = Answer::new(start, start.saturating_add(*took), path);
+                details.keep_answer(source.node, target, answer, room.answers_each());
             }
         }
         let (parts, longest) = &group.latencies;

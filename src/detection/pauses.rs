@@ -71,7 +71,7 @@ impl Answered {
                 let list = list.map(|it| Exchange {
                     end: base + i64::from(it.end),
                     start: base + i64::from(it.start),
-                    path: it.path,
+                    path: it.path(),
                 });
                 answered.answers.entry(pair).or_default().extend(list);
             }

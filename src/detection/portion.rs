@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Counts,
-    cell::{BySignature, Cell, Details, MINUTES, MinuteTally},
-    detector::{Detector, GroupKey, MAX_CELLS, MAX_DETAILED_CELLS, MAX_GROUPS, SourceId},
+    cell::{Cell, MINUTES, MinuteTally},
+    detector::{Detector, GroupKey, MAX_CELLS, MAX_GROUPS, SourceId},
     evidence::{Evidence, Kind},
     packed::{self, PackedError},
+    room::Grown,
     spikes::WindowRange,
+    tally::BySignature,
 };
 
 /// The details of an object and window are at most this long. An item of DynamoDB holds 400 KB, names and
@@ -140,17 +142,20 @@ impl Detector {
         let packed = packed::unpack(details)?;
         let Some(key) = self.group_key(load_balancer, target_group) else { return Ok(()) };
         let Some(cell) = self.cell(key, window) else { return Ok(()) };
-        if cell.details.is_none() {
-            if MAX_DETAILED_CELLS <= self.detailed_cells {
-                return Ok(());
-            }
-            self.detailed_cells += 1;
-        }
-        let Some(cell) = self.cell(key, window) else { return Ok(()) };
-        let mut details = cell.details.take().unwrap_or_else(Box::<Details>::default);
-        packed.add_to(&mut details, target_group, source, &mut self.names, &mut self.paths);
+        let mut details = match cell.details.take() {
+            Some(details) => details,
+            None if self.has_room_for_details() => Box::default(),
+            None => return Ok(()),
+        };
+        let before = details.size();
+        let (names, paths) = (&mut self.names, &mut self.paths);
+        packed.add_to(&mut details, target_group, source, names, paths, &self.room);
+        let after = details.size();
         if let Some(cell) = self.cell(key, window) {
             cell.details = Some(details);
+        }
+        if self.room.take(Grown::between(before, after)) {
+            self.make_room();
         }
         Ok(())
     }

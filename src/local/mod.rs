@@ -3,4 +3,5 @@
 pub mod files;
 pub mod folder;
 pub mod ledger;
+pub mod read_ahead;
 pub mod snapshot;

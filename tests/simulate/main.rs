@@ -32,7 +32,7 @@ const USAGE: &str = "usage:
                                   DIR/logs and DIR/snapshot, the configuration as the AWS CLI prints it
   simulate --again DIR...         the same once more, as each DIR/scenario.json says
   simulate SCENARIO --describe    what a run would contain, as JSON, without writing logs
-  simulate big --rows N --out FILE[.gz] [--requests-per-second X]
+  simulate big --rows N --out FILE[.gz] [--requests-per-second X] [--fields 18..34] [--groups N]
   simulate --list";
 
 #[derive(Default)]
@@ -47,6 +47,7 @@ struct Arguments {
     nodes: Option<usize>,
     fields: usize,
     rows: Option<u64>,
+    groups: u64,
     list: bool,
     describe: bool,
     scenario_folder: Option<PathBuf>,
@@ -95,6 +96,7 @@ fn arguments(args: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 parsed.start = Some(start.as_microsecond());
             }
             "--fields" => parsed.fields = number(&name, &value()?)?,
+            "--groups" => parsed.groups = number(&name, &value()?)?,
             "--rows" => parsed.rows = Some(number(&name, &value()?)?),
             "--list" => parsed.list = true,
             "--describe" => parsed.describe = true,
@@ -232,7 +234,7 @@ fn run(args: Arguments) -> Result<(), String> {
         describe(&fleet, &truth, &[], until(&fleet))
     } else if name == "big" {
         let out = args.out.ok_or("big needs --out FILE")?;
-        let mut sink = OneFile::create(&out).map_err(failed)?;
+        let mut sink = OneFile::create(&out, args.groups).map_err(failed)?;
         let engine = Engine::new(fleet, args.seed, args.fields, limit, &mut sink);
         let (truth, fleet) = engine.run().map_err(failed)?;
         sink.finish().map_err(failed)?;

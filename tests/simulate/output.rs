@@ -171,23 +171,39 @@ impl Sink for Objects {
     }
 }
 
-/// Everything into one file.
-pub(crate) struct OneFile(Option<Writer>);
+/// Everything into one file. With more than one group each row goes to the next of so many target groups.
+pub(crate) struct OneFile {
+    writer: Option<Writer>,
+    groups: u64,
+    rows: u64,
+    row: Vec<u8>,
+}
 
 impl OneFile {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, groups: u64) -> io::Result<Self> {
         let plain = path.extension().is_none_or(|e| e != "gz");
-        Ok(Self(Some(Writer::create(path, plain, 6)?)))
+        let writer = Some(Writer::create(path, plain, 6)?);
+        Ok(Self { writer, groups, rows: 0, row: Vec::new() })
     }
 
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.0.take().map_or(Ok(()), Writer::finish)
+        self.writer.take().map_or(Ok(()), Writer::finish)
     }
 }
 
 impl Sink for OneFile {
     fn row(&mut self, _: usize, _: i64, row: &[u8]) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), |writer| writer.put(row))
+        const NAME: &[u8] = b":targetgroup/";
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let at = row.windows(NAME.len()).position(|part| part == NAME);
+        let (1.., Some(at)) = (self.groups.saturating_sub(1), at) else { return writer.put(row) };
+        let (before, after) = row.split_at(at + NAME.len());
+        self.row.clear();
+        self.row.extend_from_slice(before);
+        self.row.extend_from_slice(format!("{}-", self.rows % self.groups).as_bytes());
+        self.row.extend_from_slice(after);
+        self.rows += 1;
+        writer.put(&self.row)
     }
 }
 

@@ -1,0 +1,355 @@
+//! Where the fields of a row stand: the part of reading that touches every byte.
+//!
+//! A row is looked at 64 bytes a step, as bits: which bytes are spaces, which are quotes, and which lie
+//! between quotes. What is written in a rarer way (an escape, a quote inside a text, two spaces) is read
+//! byte by byte; a test holds both ways to the same fields.
+
+use memchr::{memchr, memchr2};
+use wide::u8x16;
+
+use super::parse::{Field, KNOWN_FIELDS};
+
+/// Where the fields of a line stand. A line has at most a mebibyte.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields {
+    starts: [u32; KNOWN_FIELDS],
+    ends: [u32; KNOWN_FIELDS],
+    /// Texts are told with their quotes.
+    with_quotes: bool,
+    /// How many of the known fields the line has.
+    pub(super) known: usize,
+    /// Where the rest begins that no field is known for.
+    pub(super) extra: usize,
+}
+
+/// How a text ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quotes {
+    /// A bare quote ends the text.
+    Strict,
+    /// A quote ends the text only before a space or at the end of the line.
+    Lenient,
+}
+
+impl Fields {
+    /// Reads a line as the load balancer writes it.
+    pub(super) fn of(line: &[u8]) -> Self {
+        Self::scan(line).unwrap_or_else(|| Self::one_by_one(line, Quotes::Strict))
+    }
+
+    /// The bytes of a field, without quotes.
+    #[inline]
+    pub(super) fn get<'a>(&self, line: &'a [u8], field: Field) -> Option<&'a [u8]> {
+        self.at(line, field as usize)
+    }
+
+    #[inline]
+    fn at<'a>(&self, line: &'a [u8], index: usize) -> Option<&'a [u8]> {
+        if self.known <= index {
+            return None;
+        }
+        let text = line.get(*self.starts.get(index)? as usize..*self.ends.get(index)? as usize)?;
+        match text {
+            [b'"', inner @ .., b'"'] if self.with_quotes => Some(inner),
+            _ => Some(text),
+        }
+    }
+
+    /// The first two fields stand at the very beginning, without quotes, one space between them.
+    pub(super) fn begin_bare(&self, line: &[u8]) -> bool {
+        let ([first, second, ..], [end, ..]) = (&self.starts, &self.ends);
+        let is_quote = |at: u32| line.get(at as usize) == Some(&b'"');
+        *first == 0 && *second == *end + 1 && !is_quote(*first) && !is_quote(*second)
+    }
+
+    /// Byte by byte.
+    pub(super) fn one_by_one(line: &[u8], quotes: Quotes) -> Self {
+        let mut fields = Self::none_of(line);
+        let mut at = 0;
+        for (start, end) in fields.starts.iter_mut().zip(&mut fields.ends) {
+            let Some(token) = next_token(line, at, quotes) else {
+                return fields;
+            };
+            (*start, *end) = (short(token.from), short(token.to));
+            at = token.next;
+            fields.known += 1;
+        }
+        fields.extra = at;
+        fields
+    }
+
+    fn none_of(line: &[u8]) -> Self {
+        let none = [0; KNOWN_FIELDS];
+        Self { starts: none, ends: none, with_quotes: false, known: 0, extra: line.len() }
+    }
+
+    /// 64 bytes a step. `None` when the line has to be read byte by byte.
+    #[inline]
+    fn scan(line: &[u8]) -> Option<Self> {
+        let mut fields = Self::none_of(line);
+        fields.with_quotes = true;
+        let mut carry = Carry::default();
+        let (blocks, tail) = line.as_chunks::<BLOCK>();
+        let mut start = 0;
+        for block in blocks {
+            let divides = carry.divides(block, u64::MAX)?;
+            if fields.take(divides, start) {
+                return Some(fields);
+            }
+            start += BLOCK as u32;
+        }
+        // What fills the last block up is neither space nor quote.
+        let mut last = [0; BLOCK];
+        last.get_mut(..tail.len())?.copy_from_slice(tail);
+        let divides = carry.divides(&last, (1 << tail.len()) - 1)?;
+        if fields.take(divides, start) {
+            return Some(fields);
+        }
+        if carry.within != 0 || line.last().is_none_or(|last| *last == b' ') {
+            return None;
+        }
+        match fields.ends.get_mut(fields.known) {
+            Some(end) => {
+                *end = short(line.len());
+                fields.known += 1;
+            }
+            None => fields.extra_follows(),
+        }
+        fields.start_behind_ends();
+        Some(fields)
+    }
+
+    /// Ends a field at each of the spaces, given as bits. True when one follows behind the last known
+    /// field: the rest stays as it is.
+    #[inline]
+    fn take(&mut self, mut divides: u64, start: u32) -> bool {
+        while divides != 0 {
+            let Some(end) = self.ends.get_mut(self.known) else {
+                self.extra_follows();
+                self.start_behind_ends();
+                return true;
+            };
+            *end = start + divides.trailing_zeros();
+            self.known += 1;
+            divides &= divides - 1;
+        }
+        false
+    }
+
+    fn extra_follows(&mut self) {
+        let [.., last] = self.ends;
+        self.extra = last as usize;
+    }
+
+    /// Each field starts one space behind the end of the one before.
+    #[inline]
+    fn start_behind_ends(&mut self) {
+        for (start, end) in self.starts.iter_mut().skip(1).zip(&self.ends) {
+            *start = end.wrapping_add(1);
+        }
+    }
+}
+
+fn short(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Bytes of one step, a bit of a word each.
+const BLOCK: usize = 64;
+
+/// What one block has to know of the block before it, in the lowest bit but for the first.
+struct Carry {
+    /// All bits when the block begins inside a text.
+    within: u64,
+    /// The byte before the block divided two fields, or the line begins.
+    divided: u64,
+    /// The byte before the block ended a text.
+    closed: u64,
+    /// The byte before the block was a backslash.
+    escaped: u64,
+}
+
+impl Default for Carry {
+    fn default() -> Self {
+        Self { within: 0, divided: 1, closed: 0, escaped: 0 }
+    }
+}
+
+impl Carry {
+    /// The spaces that divide fields. `None` when a quote stands elsewhere than at both ends of a field,
+    /// a quote or backslash is escaped, or a field is empty. `in_line` are the bytes of the line.
+    #[inline]
+    fn divides(&mut self, block: &[u8; BLOCK], in_line: u64) -> Option<u64> {
+        let (spaces, quotes) = (equal(block, b' '), equal(block, b'"'));
+        let backslashes = equal(block, b'\\');
+        // From each opening quote to before its closing one.
+        let within = running_xor(quotes) ^ self.within;
+        let divides = spaces & !within;
+        let (opening, closing) = (quotes & within, quotes & !within);
+        let after_division = divides << 1 | self.divided;
+        let after_closing = closing << 1 | self.closed;
+        let escaped = (backslashes << 1 | self.escaped) & (quotes | backslashes);
+        let is_odd = (opening & !after_division)
+            | (divides & after_division)
+            | (after_closing & !divides & in_line)
+            | escaped;
+        self.within = 0_u64.wrapping_sub(within >> 63);
+        self.divided = divides >> 63;
+        self.closed = closing >> 63;
+        self.escaped = backslashes >> 63;
+        (is_odd == 0).then_some(divides)
+    }
+}
+
+/// A bit for each byte that is `byte`.
+#[inline]
+fn equal(block: &[u8; BLOCK], byte: u8) -> u64 {
+    let wanted = u8x16::splat(byte);
+    let (parts, _) = block.as_chunks::<16>();
+    parts.iter().rev().fold(0, |bits, part| {
+        bits << 16 | u64::from(u8x16::new(*part).simd_eq(wanted).to_bitmask())
+    })
+}
+
+/// Each bit is the xor of all bits up to it.
+#[inline]
+fn running_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// The words of a text that may hold quotes, read as the fields of a row are.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let token = next_token(text, at, Quotes::Strict)?;
+        at = token.next;
+        text.get(token.from..token.to)
+    })
+}
+
+/// A field in its line: where it starts and ends without its quotes, and where the next may start.
+struct Token {
+    from: usize,
+    to: usize,
+    next: usize,
+}
+
+/// The next field from `at` on.
+fn next_token(line: &[u8], mut at: usize, quotes: Quotes) -> Option<Token> {
+    while line.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    let text = line.get(at..).filter(|text| !text.is_empty())?;
+    Some(match text {
+        [b'"', inner @ ..] => {
+            let to = at + 1 + closing_quote(inner, quotes);
+            Token { from: at + 1, to, next: (to + 1).min(line.len()) }
+        }
+        _ => {
+            let to = at + memchr(b' ', text).unwrap_or(text.len());
+            Token { from: at, to, next: to }
+        }
+    })
+}
+
+/// The index of the quote that ends `text`, or its length when none does.
+fn closing_quote(text: &[u8], quotes: Quotes) -> usize {
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|tail| memchr2(b'"', b'\\', tail)) {
+        let at = from + found;
+        let next = text.get(at + 1);
+        match text.get(at) {
+            Some(b'\\') => {
+                from = if matches!(next, Some(b'"' | b'\\')) { at + 2 } else { at + 1 };
+            }
+            _ if quotes == Quotes::Strict || matches!(next, None | Some(b' ')) => return at,
+            _ => from = at + 1,
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::access_log::parse::FIELD_NAMES;
+
+    /// Every field and the rest of a line.
+    fn told<'a>(fields: &Fields, line: &'a [u8]) -> (Vec<&'a [u8]>, &'a [u8]) {
+        let of = |index: usize| fields.at(line, index).unwrap();
+        assert!(fields.known <= FIELD_NAMES.len());
+        ((0..fields.known).map(of).collect(), &line[fields.extra..])
+    }
+
+    #[test]
+    fn a_row_is_read_in_steps() {
+        let text = "\"GET http://example.com:80/a b?c=d HTTP/1.1\"";
+        for count in [1, 2, 17, 32, 33, 34, 40] {
+            for last in ["x", "\"y z\"", "\"\"", text] {
+                let row: Vec<&str> = [text, "-", "\"-\"", "0.001"]
+                    .into_iter()
+                    .cycle()
+                    .take(count - 1)
+                    .chain([last])
+                    .collect();
+                let line = row.join(" ");
+                let fields = Fields::scan(line.as_bytes()).unwrap();
+                let expected = Fields::one_by_one(line.as_bytes(), Quotes::Strict);
+                assert_eq!(fields.known, count.min(KNOWN_FIELDS));
+                assert_eq!(told(&fields, line.as_bytes()), told(&expected, line.as_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_read_byte_by_byte() {
+        let far = "x".repeat(63);
+        for odd in [
+            "",
+            " ",
+            "a ",
+            " a",
+            "a  b",
+            "\"a",
+            "a\"b",
+            "a\"",
+            "\"a\"b",
+            "\"a\"\"b\"",
+            "\"a \\\" b\"",
+            "\"a \\\\ b\"",
+            &format!("{far}\\\\"),
+            "\"a\" ",
+            &format!("{far}  b"),
+            &format!("{far} \"b\"c"),
+            &format!("\"{far}\"b"),
+            &format!("\"{far} b"),
+            &format!("{far}\"b\""),
+            &format!("{far} "),
+        ] {
+            assert!(Fields::scan(odd.as_bytes()).is_none(), "{odd}");
+            let line = odd.as_bytes();
+            let strict = Fields::one_by_one(line, Quotes::Strict);
+            assert_eq!(told(&Fields::of(line), line), told(&strict, line));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn both_ways_read_the_same(
+            line in prop_oneof![
+                "([ax\"\\\\ ]|\"-\"|\"[a ]{0,70}\"|[a-]{1,70} ){0,60}",
+                "((\"[a ]{0,40}\"|[a:.-]{1,40}) ){0,45}[a\"]{1,2}",
+            ]
+        ) {
+            let line = line.as_bytes();
+            let strict = Fields::one_by_one(line, Quotes::Strict);
+            prop_assert_eq!(told(&Fields::of(line), line), told(&strict, line));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What is counted of one target, one path, one node, one method: only what the evidence needs of each.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    names::{NameId, OTHERS},
+    signature::Signature,
+};
+
+/// Targets, paths, methods and nodes counted per window and target group; the rest is `others`. A target
+/// group has at most 1,000 targets.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
+const MAX_KEYS: usize = 1024;
+
+/// Something by the id of a name. Ids are given in order, so no stranger chooses them and the fastest
+/// hash does.
+pub(super) type ById<T> = HashMap<NameId, T, RandomState>;
+
+/// Failures by signature.
+pub(super) type BySignature = [u64; Signature::ALL.len()];
+
+/// The first and the last time of something, microseconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Span(pub(super) Option<(i64, i64)>);
+
+impl Span {
+    pub(super) fn add(&mut self, time: i64) {
+        self.0 = Some(match self.0 {
+            Some((first, last)) => (first.min(time), last.max(time)),
+            None => (time, time),
+        });
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        if let Some((first, last)) = other.0 {
+            self.add(first);
+            self.add(last);
+        }
+    }
+}
+
+/// Something that is counted under keys. What is kept elsewhere may lie, so sums saturate.
+pub(super) trait Tally: Default {
+    fn merge(&mut self, other: &Self);
+}
+
+/// The tally of a key, or of `others` when there are too many keys; and whether it is new.
+pub(super) fn of<T: Default>(tallies: &mut ById<T>, name: NameId, may_grow: bool) -> &mut T {
+    let is_full = MAX_KEYS <= tallies.len() || !may_grow;
+    let name = if is_full && !tallies.contains_key(&name) { OTHERS } else { name };
+    tallies.entry(name).or_default()
+}
+
+/// Requests and failures of one method, type or node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct ShareTally {
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+}
+
+impl Tally for ShareTally {
+    fn merge(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failures = self.failures.saturating_add(other.failures);
+    }
+}
+
+/// What is counted of a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct PathTally {
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+    pub(super) successes: u64,
+    pub(super) signatures: BySignature,
+    /// Sum of `received_bytes` of the successful rows.
+    pub(super) success_bytes: u64,
+    /// The largest `received_bytes` of a successful row.
+    pub(super) largest_success_bytes: u64,
+    /// The longest `target_processing_time` of a successful row, milliseconds.
+    pub(super) longest_success: Option<i64>,
+}
+
+impl Tally for PathTally {
+    fn merge(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failures = self.failures.saturating_add(other.failures);
+        self.successes = self.successes.saturating_add(other.successes);
+        merge_signatures(&mut self.signatures, &other.signatures);
+        self.success_bytes = self.success_bytes.saturating_add(other.success_bytes);
+        self.largest_success_bytes = self.largest_success_bytes.max(other.largest_success_bytes);
+        self.longest_success = self.longest_success.max(other.longest_success);
+    }
+}
+
+/// What is counted of a target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct TargetTally {
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+    pub(super) successes: u64,
+    pub(super) signatures: BySignature,
+    /// Rows whose connection needed repeated SYNs.
+    pub(super) slow_connects: u64,
+    pub(super) seen: Span,
+    pub(super) success: Span,
+    pub(super) failure: Span,
+    /// When the last request was sent to it.
+    pub(super) last_start: Option<i64>,
+}
+
+impl Tally for TargetTally {
+    fn merge(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failures = self.failures.saturating_add(other.failures);
+        self.successes = self.successes.saturating_add(other.successes);
+        merge_signatures(&mut self.signatures, &other.signatures);
+        self.slow_connects = self.slow_connects.saturating_add(other.slow_connects);
+        self.seen.merge(other.seen);
+        self.success.merge(other.success);
+        self.failure.merge(other.failure);
+        self.last_start = self.last_start.max(other.last_start);
+    }
+}
+
+/// Adds the failures of `other`.
+pub(super) fn merge_signatures(sums: &mut BySignature, other: &BySignature) {
+    for (sum, more) in sums.iter_mut().zip(other) {
+        *sum = sum.saturating_add(*more);
+    }
+}

@@ -1,0 +1,139 @@
+"""Times a diagnosis against its rivals, in one run and as ratios, and writes tests/bench/results.md.
+
+Every command is a whole process, run in turn with the others so that what else the machine does meets all
+of them; the fastest of the rounds counts. Output goes nowhere.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+@dataclass
+class Contestant:
+    """One command; `shell` where the rival is a pipe."""
+
+    name: str
+    command: list[str] | str
+    cores: int = 1
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    peak_kb: int = 0
+
+    def run(self) -> None:
+        pinned = ["taskset", "-c", ",".join(map(str, range(self.cores)))]
+        command = ["bash", "-c", self.command] if isinstance(self.command, str) else self.command
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        process = subprocess.Popen([*pinned, *command], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        self.wall.append(time.perf_counter() - start)
+        if os.waitstatus_to_exitcode(status) not in (0, 3):
+            raise SystemExit(f"failed: {self.name}: {command}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        self.peak_kb = max(self.peak_kb, usage.ru_maxrss)
+
+
+def generated(release: Path, rows: int, fields: int, groups: int) -> Path:
+    """A log of so many rows, made once."""
+    log = release.parent / "bench" / f"{rows}-{fields}-{groups}.log.gz"
+    if not log.exists():
+        log.parent.mkdir(exist_ok=True)
+        made = log.with_suffix(".part.gz")
+        arguments = ["--rows", str(rows), "--fields", str(fields), "--groups", str(groups)]
+        subprocess.run(
+            [release / "examples" / "simulate", "big", *arguments, "--out", made], check=True
+        )
+        made.rename(log)
+    return log
+
+
+def contest(release: Path, log: Path, rounds: int) -> list[Contestant]:
+    """All of them on one log."""
+    alb502 = str(release / "alb502")
+    path = str(log)
+    all_of_them = [
+        Contestant("inflate, the same library", [str(release / "examples" / "inflate"), path]),
+        Contestant("alb502 diagnose", [alb502, "diagnose", path]),
+        Contestant("alb502 diagnose, 2 cores", [alb502, "diagnose", path], cores=2),
+        Contestant("zcat, 2 cores", ["zcat", path], cores=2),
+        Contestant("zcat and awk, 2 cores", f"zcat {path} | awk '$9 == 502'", cores=2),
+    ]
+    for name, command in [
+        ("elb-log-parser, 2 cores", "zcat {} | elb-log-parser --skip-parse-errors -"),
+        ("GoAccess, 2 cores", "zcat {} | goaccess - -p /dev/null --log-format=AWSALB -o /tmp/x.json"),
+    ]:
+        if shutil.which(name.split(",")[0].lower()):
+            all_of_them.append(Contestant(name, command.format(path), cores=2))
+    for _ in range(rounds):
+        for contestant in all_of_them:
+            contestant.run()
+    return all_of_them
+
+
+def table(log: Path, rows: int, all_of_them: list[Contestant]) -> str:
+    """One log's results in Markdown."""
+    text = int(subprocess.run(["bash", "-c", f"zcat {log} | wc -c"], capture_output=True).stdout)
+    packed = log.stat().st_size
+    base = min(all_of_them[0].wall)
+    out = [
+        f"{rows:,} rows, {text / 1e6:,.0f} MB, compressed {text / packed:.1f} to 1",
+        "",
+        "| program | wall, s | processor, s | peak memory, MB | wall: times inflate | ns a row |",
+        "|---|---|---|---|---|---|",
+    ]
+    for it in all_of_them:
+        wall = min(it.wall)
+        out.append(
+            f"| {it.name} | {wall:.2f} | {min(it.cpu):.2f} | {it.peak_kb / 1024:.0f} |"
+            f" {wall / base:.2f} | {wall / rows * 1e9:,.0f} |"
+        )
+    return "\n".join(out) + "\n"
+
+
+def cpu_model() -> str:
+    """As the machine calls it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--release", type=Path, default=ROOT / "target" / "release")
+    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=HERE / "results.md")
+    arguments = parser.parse_args()
+    shapes = [(rows, 33, 1) for rows in arguments.rows]
+    shapes += [(1_000_000, 30, 1), (1_000_000, 33, 1_000)] if 1_000_000 in arguments.rows else []
+    parts = [
+        "# How fast",
+        "",
+        "Written by `make bench`. Each program is a whole process, in turn with the others; the fastest of",
+        f"{arguments.rounds} rounds counts. Unless it says otherwise a program has one core.",
+        "",
+        f"{cpu_model()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it began.",
+    ]
+    for rows, fields, groups in shapes:
+        log = generated(arguments.release, rows, fields, groups)
+        results = contest(arguments.release, log, arguments.rounds)
+        shape = f"## {fields} fields, {groups:,} target group{'s' if groups > 1 else ''}"
+        parts += ["", shape, "", table(log, rows, results).rstrip()]
+        print("\n".join(parts[-3:]), flush=True)
+    arguments.out.write_text("\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

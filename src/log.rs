@@ -8,6 +8,23 @@ use tracing_subscriber::{
     fmt::{MakeWriter, time::SystemTime},
 };
 
+use crate::neutralize::JsonWriter;
+
+/// Texts of a log come from events, keys and rows: whoever reads the log on a terminal is safe from them.
+struct Visible<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Visible<M> {
+    type Writer = JsonWriter<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        JsonWriter(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Self::Writer {
+        JsonWriter(self.0.make_writer_for(meta))
+    }
+}
+
 /// Writes the log to `writer` from now on. `level` is one of Lambda's (TRACE to FATAL) or a filter of
 /// tracing; what cannot be read is INFO.
 pub(crate) fn start(
@@ -30,6 +47,6 @@ pub(crate) fn start(
         .with_target(false)
         .with_timer(SystemTime)
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(Visible(writer))
         .try_init();
 }

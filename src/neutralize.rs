@@ -10,7 +10,10 @@
 //!
 //! After both: no control character, no terminal escape, no text direction override, no link, no
 //! mention, no markup. Both halves leave what is harmless as it is, so applying them twice changes
-//! nothing. The machine form keeps the values: JSON escapes what cannot be shown.
+//! nothing. The machine form keeps the values: JSON escapes what cannot be shown, and what it would let
+//! through, [`json`] does.
+
+use std::io;
 
 /// A value of a log is shown up to this many characters.
 const MAX_CHARS: usize = 120;
@@ -130,6 +133,45 @@ pub fn chat(text: &str) -> String {
         before = c;
     }
     shown
+}
+
+/// JSON that means the same and holds no invisible character: `\u009b`, which a terminal takes for the
+/// beginning of an escape, and marks that turn text round, may stand in JSON as they are. Only texts of it
+/// can hold them.
+pub fn json(document: &str) -> String {
+    let mut shown = String::with_capacity(document.len());
+    for c in document.chars() {
+        // Below these are the line breaks of a form for people; those in texts are escaped already.
+        if '\u{7f}' <= c && is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Writes JSON as [`json`] makes it. What is written at once must be whole characters, as the writers of
+/// JSON do; bytes that are none go through as they are.
+#[derive(Debug)]
+pub struct JsonWriter<W>(pub W);
+
+impl<W: io::Write> io::Write for JsonWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if bytes.iter().any(|byte| 0x7f <= *byte) => {
+                self.0.write_all(json(text).as_bytes())?;
+            }
+            _ => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// How long a service that is written in Java or JavaScript finds a text: in units of UTF-16, of which a
@@ -276,6 +318,18 @@ mod tests {
         assert_eq!(cut("äöüß", 3), "...");
         assert_eq!(cut("\u{1f600}\u{1f600}", 4), "\u{1f600}\u{1f600}");
         assert_eq!(cut("\u{1f600}\u{1f600}\u{1f600}", 5), "\u{1f600}...");
+    }
+
+    #[test]
+    fn json_means_the_same_and_is_visible() {
+        let value = "a\u{9b}31m\u{202e}\u{7f}\u{e0041}\n\u{e9}\u{1f600}";
+        let document = serde_json::to_string_pretty(&[value]).unwrap();
+        let expected = "[\n  \"a\\u009b31m\\u202e\\u007f\\udb40\\udc41\\n\u{e9}\u{1f600}\"\n]";
+        assert_eq!(json(&document), expected);
+        assert_eq!(serde_json::from_str::<[String; 1]>(expected).unwrap(), [value]);
+        let mut written = Vec::new();
+        serde_json::to_writer_pretty(JsonWriter(&mut written), &[value]).unwrap();
+        assert_eq!(written, expected.as_bytes());
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //!
 //! `client_port`, `target_port` and `request` are split as well; lists are arrays; `-` and a field
 //! that the row does not have are null (but `request` is the raw text). Bytes that are no UTF-8 are replaced; the escapes of the
-//! load balancer (`\x22`) stay as they are.
+//! load balancer (`\x22`) stay as they are; what a terminal would obey is escaped.
 
 use std::borrow::Cow;
 use std::io;
@@ -11,6 +11,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::parse::{FIELD_NAMES, endpoint, words};
 use super::{Entry, Field};
+use crate::neutralize::JsonWriter;
 
 /// Every known field, in the order of the log.
 const FIELDS: [Field; FIELD_NAMES.len()] = [
@@ -54,7 +55,7 @@ const FIELDS: [Field; FIELD_NAMES.len()] = [
 /// # Errors
 /// When `out` cannot be written.
 pub fn write_line(entry: &Entry<'_>, mut out: impl io::Write) -> io::Result<()> {
-    serde_json::to_writer(&mut out, &Json(entry))?;
+    serde_json::to_writer(JsonWriter(&mut out), &Json(entry))?;
     out.write_all(b"\n")
 }
 

@@ -27,6 +27,7 @@ use crate::{
         read_ahead::ReadAhead,
         snapshot::Snapshot,
     },
+    neutralize,
     notification::{
         html::{Report, html},
         text,
@@ -180,7 +181,8 @@ pub(super) fn run(
     let document = match arguments.format {
         Format::Json => {
             let output = Output { diagnoses: diagnoses().collect(), objects: &reading.objects };
-            serde_json::to_string_pretty(&output).map_err(io::Error::from)? + "\n"
+            let document = serde_json::to_string_pretty(&output).map_err(io::Error::from)?;
+            neutralize::json(&document) + "\n"
         }
         Format::Html => {
             let warnings = snapshot.iter().flat_map(|snapshot| &snapshot.warnings);

@@ -123,7 +123,8 @@ mod with_probe {
         match arguments.format {
             Format::Text => write!(output, "{}", report.text())?,
             Format::Json => {
-                serde_json::to_writer_pretty(&mut output, &report).map_err(io::Error::from)?;
+                let visible = crate::neutralize::JsonWriter(&mut output);
+                serde_json::to_writer_pretty(visible, &report).map_err(io::Error::from)?;
                 writeln!(output)?;
             }
         }

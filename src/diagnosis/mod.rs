@@ -324,11 +324,11 @@ pub struct ObjectReport {
 impl ParserReport {
     /// Adds what the reading of one object says.
     pub fn add(&mut self, report: &ReadReport) {
-        self.lines += report.lines;
-        self.entries += report.entries;
-        self.malformed += report.malformed;
-        self.unknown_fields += report.unknown_fields;
-        self.objects += u64::from(0 < report.lines);
+        self.lines = self.lines.saturating_add(report.lines);
+        self.entries = self.entries.saturating_add(report.entries);
+        self.malformed = self.malformed.saturating_add(report.malformed);
+        self.unknown_fields = self.unknown_fields.saturating_add(report.unknown_fields);
+        self.objects = self.objects.saturating_add(u64::from(0 < report.lines));
     }
 }
 
@@ -472,9 +472,11 @@ fn listed(objects: &[ObjectReport]) -> Vec<ObjectReport> {
     listed.into_iter().take(MAX_OBJECTS).cloned().collect()
 }
 
+/// The time of these microseconds since 1970. What lies outside of the years that can be written becomes
+/// the nearest that can: a window at the end of the year 9999 does not end in 1970.
 pub(crate) fn timestamp(micros: i64) -> jiff::Timestamp {
-    // A log row has a year of four digits, and so has its timestamp.
-    jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    let nearest = if micros < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::from_microsecond(micros).unwrap_or(nearest)
 }
 
 /// `alb502-` and 12 hexadecimal digits of a hash over what makes an incident one: load balancer, target

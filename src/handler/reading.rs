@@ -100,7 +100,8 @@ pub(super) fn log_what_is_out_of_time(kept: &mut Vec<(usize, Kept)>, now: i64, c
         number = if of == *index { number + 1 } else { 1 };
         of = *index;
         let is_ahead = now.saturating_add(MAX_AHEAD_MICROS) < start_of(it.window);
-        let failures: u64 = it.groups.iter().map(|group| group.counts.failures).sum();
+        let failures =
+            it.groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.counts.failures));
         let (bucket, key) = (&*it.object.bucket, &*it.object.key);
         let load_balancer = &*it.load_balancer;
         let window = crate::diagnosis::timestamp(start_of(it.window)).to_string();

@@ -19,8 +19,9 @@ impl Record {
         let Some(open) = &mut self.open else { return Attributed::new() };
         let first = open.first.max(open.reviewed.saturating_add(1));
         let attributed = complete(now, windows, (first, open.last), |_| true);
-        let failures = attributed.iter().map(|(_, failures)| *failures).sum();
-        open.attributed = open.attributed.saturating_add(failures);
+        for (_, failures) in &attributed {
+            open.attributed = open.attributed.saturating_add(*failures);
+        }
         attributed
     }
 

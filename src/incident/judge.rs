@@ -143,7 +143,7 @@ fn join(now: i64, windows: &GroupWindows, open: &mut Open, spikes: &[WindowRange
 /// Remembers what complete windows after the last spike have shown, once an hour: a write that saves each
 /// object of this load balancer from reading them.
 fn settle(now: i64, windows: &GroupWindows, open: &mut Open) {
-    let from = open.idle.map_or(open.last, |idle| idle.until);
+    let from = open.idle.map_or(open.last, |idle| idle.until).max(open.last);
     let until = window_of(now.saturating_sub(COMPLETE_AFTER_MICROS)).saturating_sub(1);
     if until < from.saturating_add(WINDOWS_PER_HOUR) {
         return;
@@ -221,10 +221,11 @@ fn beside_usual(now: i64, windows: &GroupWindows) -> BTreeMap<i64, Tally> {
 pub fn usual_requests(now: i64, windows: &GroupWindows, open: &Open) -> Option<u64> {
     windows.first_key_value().filter(|(first, _)| **first <= open.first)?;
     let of_incident = || windows.range(open.first..=open.last);
-    let seen: u64 = of_incident().map(|(_, seen)| seen.requests).sum();
+    let seen = of_incident().fold(0_u64, |sum, (_, seen)| sum.saturating_add(seen.requests));
     let believed = beside_usual(now, windows);
-    let believed: u64 =
-        believed.range(open.first..=open.last).map(|(_, tally)| tally.requests).sum();
+    let believed = believed
+        .range(open.first..=open.last)
+        .fold(0_u64, |sum, (_, tally)| sum.saturating_add(tally.requests));
     (seen.saturating_mul(2) <= believed).then_some(believed)
 }
 

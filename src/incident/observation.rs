@@ -4,12 +4,21 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::end_of;
+use super::{end_of, record::is_window};
 use crate::{
     access_log::{ObjectKey, ReadReport},
     detection::{GroupCounts, Portion, Signature, portion::leading},
     diagnosis::{ObjectReport, Reading},
 };
+
+/// No object holds more rows: they would be a hundred terabytes. With it, the counts of as many objects as
+/// a load balancer of a hundred nodes writes in years stay far from the largest number.
+const MAX_ROWS: u64 = 1 << 40;
+
+/// No object holds more target groups in one window: a load balancer has a hundred, and what the rows of
+/// an object are counted under is bounded by 2,000.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
+const MAX_GROUPS: usize = 2_000;
 
 /// One object's rows of one load balancer in one window: the counts of all target groups. The details are
 /// kept beside it, under the same name.
@@ -99,6 +108,38 @@ impl Observation {
             Kept { observation, details: it.details }
         };
         portions.into_iter().map(observed).collect()
+    }
+
+    /// Whether it can be what a copy of the function has kept. One that cannot is not added up: it would
+    /// hide what the others say.
+    pub fn is_sound(&self) -> bool {
+        let is_count = |it: &u64| *it <= MAX_ROWS;
+        let object = &self.object;
+        let of_object = [object.lines, object.entries, object.malformed, object.unknown_fields];
+        let are_sound = |group: &GroupCounts| {
+            let it = &group.counts;
+            let counts = [
+                it.requests,
+                it.failures,
+                it.elb_502,
+                it.target_502,
+                it.connect_504,
+                it.idle_504,
+                it.intentional_502,
+                it.successes,
+                it.target_5xx,
+                it.elb_503,
+                it.client_460,
+                it.protocol_464,
+            ];
+            counts.iter().chain(group.signatures()).all(is_count)
+                && it.failures <= it.requests
+                && it.successes <= it.requests
+        };
+        is_window(self.window)
+            && of_object.iter().all(is_count)
+            && self.groups.len() <= MAX_GROUPS
+            && self.groups.iter().all(are_sound)
     }
 
     /// The counts of a target group.

@@ -112,6 +112,11 @@ const MAX_OVER: usize = 80;
 /// No window of this millennium has a larger number, and its time still fits into microseconds.
 const MAX_WINDOW: i64 = 1_000_000_000;
 
+/// Whether it can be the number of a window.
+pub(super) fn is_window(it: i64) -> bool {
+    (0..=MAX_WINDOW).contains(&it)
+}
+
 impl Open {
     /// An incident of these windows of which nothing was said yet. `usual_rate` is that of the hour
     /// before it, 0 to 1.
@@ -150,7 +155,6 @@ impl Record {
     /// Whether it can be what a copy of the function has saved. One that cannot would stop every copy
     /// that reads it: an incident that ends before it begins has no windows.
     pub fn is_sound(&self) -> bool {
-        let is_window = |it: i64| (0..=MAX_WINDOW).contains(&it);
         let is_range =
             |(first, last): WindowRange| is_window(first) && first <= last && is_window(last);
         let open = self.open.iter().map(|it| (it.first, it.last));

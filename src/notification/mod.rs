@@ -55,7 +55,7 @@ fn render_whole(diagnosis: &Diagnosis, https_body: HttpsBody) -> Notification {
     let text = text::text(diagnosis);
     let published = Diagnosis { text: chat::text(diagnosis), ..diagnosis.clone() };
     // In the order of the fields, not of the alphabet: whoever shows it as it is shows the answer first.
-    let json = serde_json::to_string(&published).unwrap_or_default();
+    let json = neutralize::json(&serde_json::to_string(&published).unwrap_or_default());
     let https = match https_body {
         HttpsBody::Chat => chat::notification(diagnosis).to_string(),
         HttpsBody::Json => json.clone(),
@@ -74,7 +74,8 @@ fn render_whole(diagnosis: &Diagnosis, https_body: HttpsBody) -> Notification {
         message: message.to_string(),
         attributes: attributes(diagnosis),
         text,
-        json: serde_json::to_string_pretty(&published).unwrap_or_default() + "\n",
+        json: neutralize::json(&serde_json::to_string_pretty(&published).unwrap_or_default())
+            + "\n",
     }
 }
 

@@ -21,6 +21,8 @@ mod errors;
 mod events;
 #[cfg(feature = "cli")]
 mod handler;
+#[cfg(feature = "cli")]
+mod hostile;
 mod html;
 mod keep_alive;
 #[cfg(feature = "cli")]

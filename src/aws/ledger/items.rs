@@ -189,6 +189,9 @@ pub(super) fn observation_in(item: &Item, load_balancer: &str) -> Result<Observa
     if text_of(item, SK) != Some(&observation_sk(&it)) || *it.load_balancer != *load_balancer {
         return Err("it is about something else than its key".to_owned());
     }
+    if !it.is_sound() {
+        return Err("it counts what no object can hold".to_owned());
+    }
     if it.details_bytes > MAX_PACKED_BYTES as u64 {
         return Err("its details are longer than any that are kept".to_owned());
     }

@@ -211,7 +211,7 @@ impl Rehearsal {
             Format::Text => paint::print(&report.text())?,
             Format::Json => {
                 let document = serde_json::to_string_pretty(&report).map_err(io::Error::from)?;
-                paint::print_plain(&(document + "\n"))?;
+                paint::print_plain(&(crate::neutralize::json(&document) + "\n"))?;
             }
         }
         Ok(code)

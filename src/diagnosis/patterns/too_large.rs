@@ -29,7 +29,7 @@ pub(super) fn too_large(evidence: &Evidence) -> Option<TooLarge> {
         evidence.paths.iter().filter_map(|path| path.largest_success_bytes).max()?;
     let closed = || evidence.failures.iter().filter(|row| row.signature == Signature::ClosedEarly);
     let bytes = |row: &FailureRow| row.received_bytes.unwrap_or(0);
-    let is_large = |row: &&FailureRow| MIN_BYTES.max(largest_success + 1) <= bytes(row);
+    let is_large = |row: &&FailureRow| MIN_BYTES <= bytes(row) && largest_success < bytes(row);
     let large: Vec<&FailureRow> = closed().filter(is_large).collect();
     let smallest = large.iter().map(|row| bytes(row)).min()?;
     let (of, hits) = (closed().count() as u64, large.len() as u64);

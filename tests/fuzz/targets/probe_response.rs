@@ -3,7 +3,7 @@
 mod probe_response;
 // Compiled here by itself: with the feature `probe` TLS would be, too, which is minutes and is not fuzzed.
 #[path = "../../../src/probe/response/mod.rs"]
-#[allow(dead_code, reason = "the target only reads")]
+#[allow(dead_code, unused_imports, reason = "the target only reads")]
 mod response;
 
 /// Where that file looks for it.

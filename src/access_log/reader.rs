@@ -159,6 +159,7 @@ impl<S: FnMut(&Entry<'_>)> RowReader<S> {
         {
             error = error.or(Some(ReadError::UnsupportedFormat(format)));
         }
+        self.intake.count_empty_lines();
         let error = error.or_else(|| self.intake.judge());
         ReadOutcome { report: self.intake.report, error }
     }
@@ -170,17 +171,32 @@ struct Intake<S> {
     sink: S,
     clock: Clock,
     report: ReadReport,
+    /// Lines of no byte, which the report hears of at the end.
+    empty_lines: u64,
     /// The first line that holds anything is no text.
     binary: bool,
 }
 
 impl<S: FnMut(&Entry<'_>)> Intake<S> {
     fn new(sink: S) -> Self {
-        Self { sink, clock: Clock::default(), report: ReadReport::default(), binary: false }
+        Self {
+            sink,
+            clock: Clock::default(),
+            report: ReadReport::default(),
+            empty_lines: 0,
+            binary: false,
+        }
     }
 
     /// Breaks at a format in which no later line can be an entry.
     fn take(&mut self, line: Line<'_>, break_bytes: u64) -> ControlFlow<VendedFormat> {
+        // A gigabyte of nothing but line breaks fits into a megabyte.
+        if matches!(line, Line::Whole([])) {
+            self.report.lines += 1;
+            self.report.bytes += break_bytes;
+            self.empty_lines += 1;
+            return ControlFlow::Continue(());
+        }
         let (text, bytes) = match line {
             Line::Whole(text) => (text, text.len() as u64),
             Line::TooLong { head, bytes } => (head, bytes),
@@ -211,6 +227,12 @@ impl<S: FnMut(&Entry<'_>)> Intake<S> {
             Err(reason) => self.report.count_malformed(reason, text, bytes),
         }
         ControlFlow::Continue(())
+    }
+
+    fn count_empty_lines(&mut self) {
+        if 0 < self.empty_lines {
+            *self.report.kinds.entry(LineKind::Empty).or_default() += self.empty_lines;
+        }
     }
 
     /// What is wrong with an object that was read to its end.

@@ -88,7 +88,7 @@ fn fraction_micros(rest: &[u8]) -> Option<i64> {
 #[derive(Debug, Default)]
 pub struct Clock {
     /// The latest time up to its minute, `2026-11-20T12:05:`.
-    minute: [u8; 17],
+    minute: Option<[u8; 17]>,
     /// When that minute began, microseconds since 1970.
     start: i64,
 }
@@ -97,7 +97,7 @@ impl Clock {
     /// The same as [`parse_micros`].
     pub fn micros(&mut self, text: &[u8]) -> Option<i64> {
         let (minute, rest) = text.split_first_chunk::<17>()?;
-        if *minute == self.minute
+        if self.minute == Some(*minute)
             && let [s1, s2, b'.', a, b, c, d, e, f, b'Z'] = *rest
         {
             let mut is_digits = true;
@@ -112,7 +112,7 @@ impl Clock {
         let micros = parse_micros(text)?;
         // A leap second belongs to the minute before.
         if !rest.starts_with(b"60") {
-            self.minute = *minute;
+            self.minute = Some(*minute);
             self.start = micros.div_euclid(60_000_000) * 60_000_000;
         }
         Some(micros)
@@ -151,7 +151,9 @@ mod tests {
     #[test]
     fn a_minute_that_is_known_is_read_as_any_other() {
         let mut clock = Clock::default();
+        let nothing = format!("{}05.123456Z", "\0".repeat(17));
         for text in [
+            nothing.as_str(),
             "2026-11-20T12:05:00.123456Z",
             "2026-11-20T12:05:59.999999Z",
             "2026-11-20T12:05:60.000001Z",

@@ -19,7 +19,7 @@ use super::{
     time_span::TWO_HOURS,
 };
 use crate::{
-    access_log::{ObjectKey, RowReader},
+    access_log::{ObjectKey, ReadError, RowReader},
     detection::{Detector, Evidence},
     diagnosis::{Diagnosis, Facts, ObjectReport, Pictures, Reading, diagnose, is_told},
     local::{
@@ -297,7 +297,8 @@ fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Re
         });
         let (damage, streamed) = match unpacked {
             Ok(damage) => (damage, Ok(())),
-            Err(error) => (None, Err(error)),
+            // The file may go on: its last line counts only when a line break ends it.
+            Err(error) => (Some(ReadError::Truncated), Err(error)),
         };
         let outcome = rows.finish(format.or(damage));
         reading.parser.add(&outcome.report);

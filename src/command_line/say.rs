@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::paint;
 use crate::{
     local::files::{self, LogFile},
@@ -54,7 +56,7 @@ fn fitting(text: &str) -> String {
     for line in text.lines() {
         // A name of a file or key may be hostile.
         let line = neutralize::line(line);
-        if line.starts_with([' ', '+', '-']) || line.chars().count() <= WIDTH {
+        if line.starts_with([' ', '+', '-']) || line.width() <= WIDTH {
             out.push_str(&line);
             out.push('\n');
         } else {
@@ -133,7 +135,7 @@ mod tests {
                 assert!(said.contains(whole), "{said}");
                 for line in said.lines() {
                     let is_one = line.contains(whole) && line.len() <= 2 + whole.len() + 1;
-                    assert!(line.chars().count() <= WIDTH || is_one, "{said}");
+                    assert!(line.width() <= WIDTH || is_one, "{said}");
                 }
             }
         }

@@ -8,6 +8,10 @@ use crate::access_log::TimeSpan;
 /// with.
 pub(super) const TWO_HOURS: SignedDuration = SignedDuration::from_hours(2);
 
+/// The longest span that is listed. Access logs that are kept for more than a year are archives: a folder
+/// for each day of it would be listed one after the other.
+const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+
 /// Reads both flags. Without `--until` it is now; without `--since` it is `default` before that.
 ///
 /// # Errors
@@ -31,6 +35,11 @@ pub(super) fn time_span(
     }
     if until < since {
         return Err(format!("--until: {until} is before --since, which is {since}"));
+    }
+    if LONGEST < until.duration_since(since) {
+        return Err(format!(
+            "--since: from {since} to {until} are more than 366 days; give a shorter span"
+        ));
     }
     Ok(TimeSpan { since, until })
 }
@@ -68,6 +77,7 @@ mod tests {
         for (since, until, expected) in [
             (None, None, ("2026-11-20T12:30:00Z", NOW)),
             (Some("2h"), None, ("2026-11-20T12:30:00Z", NOW)),
+            (Some("366d"), None, ("2025-11-19T14:30:00Z", NOW)),
             (Some("7d"), None, ("2026-11-13T14:30:00Z", NOW)),
             (Some("1h30m"), Some("90m"), ("2026-11-20T13:00:00Z", "2026-11-20T13:00:00Z")),
             (Some("1d"), Some("1h"), ("2026-11-19T14:30:00Z", "2026-11-20T13:30:00Z")),
@@ -91,6 +101,8 @@ mod tests {
             (None, Some("tomorrow"), "--until tomorrow: give a time"),
             (Some("1h"), Some("2h"), "is before --since"),
             (Some("2026-11-21T00:00:00Z"), None, "is in the future"),
+            (Some("367d"), None, "more than 366 days"),
+            (Some("0000-01-01T00:00:00Z"), Some("1h"), "give a shorter span"),
         ] {
             let error = read(since, until).unwrap_err();
             assert!(error.contains(said), "{since:?} {until:?}: {error}");

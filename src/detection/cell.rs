@@ -90,6 +90,8 @@ pub(super) struct Details {
     /// The first and the last row.
     pub(super) seen: Span,
     pub(super) failures: BinaryHeap<KeptFailure>,
+    /// The answers of some pairs of this window are not here: of none of them it is known when it answered.
+    pub(super) is_unfollowed: bool,
     /// By node and target.
     pub(super) answers: HashMap<(NameId, NameId), Answers, RandomState>,
     pub(super) latencies: Latencies,
@@ -201,7 +203,11 @@ impl Details {
         if target == OTHERS {
             return 0;
         }
+        if self.is_unfollowed {
+            return 0;
+        }
         if MAX_PAIRS <= self.answers.len() && !self.answers.contains_key(&(node, target)) {
+            self.give_up_all_answers();
             return 0;
         }
         let answers = self.answers.entry((node, target)).or_default();
@@ -216,24 +222,19 @@ impl Details {
         1
     }
 
-    /// Names that are counted here, answers and failed rows that are kept.
+    /// Answers and failed rows that are kept.
     pub(super) fn size(&self) -> Grown {
         Grown {
             cells: 0,
-            tallies: self.names(),
             answers: self.answers.values().map(|it| it.list.len()).sum(),
             failures: self.failures.len(),
         }
     }
 
-    /// Names that are counted here.
-    pub(super) fn names(&self) -> usize {
-        self.targets.len()
-            + self.paths.len()
-            + self.nodes.len()
-            + self.methods.len()
-            + self.types.len()
-            + self.answers.len()
+    /// Half of the pairs would tell wrong pauses.
+    pub(super) fn give_up_all_answers(&mut self) {
+        self.answers = HashMap::default();
+        self.is_unfollowed = true;
     }
 }
 

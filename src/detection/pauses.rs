@@ -42,6 +42,8 @@ pub(super) struct Answered {
     answers: HashMap<(NameId, NameId), Vec<Exchange>>,
     /// Windows in which the pair was too busy to be followed.
     busy: HashMap<(NameId, NameId), Vec<i64>>,
+    /// Windows with requests of which it was given up when who answered, ascending.
+    unfollowed: Vec<i64>,
 }
 
 /// A request that was answered, in milliseconds since 1970.
@@ -56,9 +58,14 @@ const WINDOW_MILLIS: i64 = WINDOW_MICROS / 1000;
 
 impl Answered {
     pub(super) fn of(group: &Group, windows: std::ops::RangeInclusive<i64>) -> Self {
-        let mut answered = Self { answers: HashMap::new(), busy: HashMap::new() };
+        let mut answered =
+            Self { answers: HashMap::new(), busy: HashMap::new(), unfollowed: Vec::new() };
         for (&window, cell) in group.windows.range(windows) {
-            let Some(details) = &cell.details else {
+            let followed = cell.details.as_ref().filter(|details| !details.is_unfollowed);
+            let Some(details) = followed else {
+                if 0 < cell.counts.requests {
+                    answered.unfollowed.push(window);
+                }
                 continue;
             };
             let base = window * WINDOW_MILLIS;
@@ -101,9 +108,16 @@ impl Answered {
                 let (from, to) = (end.div_euclid(WINDOW_MILLIS), start.div_euclid(WINDOW_MILLIS));
                 (*index == 0 || *gap <= LONGEST_GAP_MILLIS)
                     && !busy.iter().any(|window| (from..=to).contains(window))
+                    && !self.has_unfollowed(from, to)
             })
             .map(|(_, gap, _)| gap as f32 / 1000.0)
             .collect()
+    }
+
+    /// Between the two windows, both included, lies one of which nothing is known.
+    fn has_unfollowed(&self, from: i64, to: i64) -> bool {
+        let index = self.unfollowed.partition_point(|window| *window < from);
+        self.unfollowed.get(index).is_some_and(|window| *window <= to)
     }
 
     /// The gaps before a failed request.

@@ -1,8 +1,9 @@
 //! How much detail is kept over all windows together, and what is given up first when it is too much.
 //!
-//! Counts are exact whatever comes. Details (targets, paths, answers) cost memory with every new name and
-//! every answered request, so their number is bounded: a log of any length, written by anyone, is read
-//! in the same memory.
+//! Counts are exact whatever comes. Failed rows and answers cost memory with every row, so their number is
+//! bounded, and so is the number of windows that have details. What is given up is never taken for what
+//! was not there: a window without details, or without its answers, is one in which nothing is known of
+//! the pauses of connections.
 
 use super::{
     cell::{Details, MAX_ANSWERS},
@@ -10,36 +11,31 @@ use super::{
     evidence::MAX_FAILURE_ROWS,
 };
 
-/// Windows with details over all target groups: with an empty table of each kind 4 KB each.
+/// Windows with details over all target groups: at 20 KB each about 80 MB. Beyond it quiet windows far from
+/// any failure keep only their counts.
 const MAX_DETAILED_CELLS: usize = 4_096;
 
-/// Targets, paths, nodes, methods and types counted in all windows together. Up to 400 bytes each with
-/// their share of a hash table that doubles: 24 MB. A day of a target group with eight targets and a
-/// hundred paths has half as many.
-const MAX_TALLIES: usize = 60_000;
+/// Failed rows kept in all windows together: some 200 bytes each. An incident is judged by at most 4,096.
+const MAX_FAILURES_TOGETHER: usize = 100_000;
 
-/// Failed rows kept in all windows together: some 200 bytes each.
-const MAX_FAILURES_TOGETHER: usize = 60_000;
-
-/// Of each window so many failed rows are kept at least: enough to see whether they are alike.
-const MIN_FAILURES_EACH: usize = 8;
+/// Of each window so many failed rows are kept at least: enough to tell what share of them is alike.
+const MIN_FAILURES_EACH: usize = 64;
 
 /// Answers kept in all windows together: 12 bytes each, twice that while a list doubles.
-const MAX_ANSWERS_TOGETHER: usize = 500_000;
+const MAX_ANSWERS_TOGETHER: usize = 2_000_000;
 
 /// The answers of a node and target that answer more often than this in a window are given up first. With
-/// two answers a second no connection is idle for the seconds that a keep-alive timeout takes; fewer
-/// than that are never given up for being many.
+/// two answers a second no connection is idle for the seconds that a keep-alive timeout takes.
 const MIN_ANSWERS_EACH: usize = 600;
 
-/// Quiet windows this close to a failing one, or to the latest, keep their details: an hour.
+/// Quiet windows this close to a failing one, or to the latest of their target group, keep their details:
+/// an hour.
 const NEAR_WINDOWS: u64 = 12;
 
 /// How much a row has added.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Grown {
     pub(super) cells: usize,
-    pub(super) tallies: usize,
     pub(super) answers: usize,
     pub(super) failures: usize,
 }
@@ -50,7 +46,6 @@ impl Grown {
     pub(super) fn between(before: Self, after: Self) -> Self {
         Self {
             cells: after.cells.saturating_sub(before.cells),
-            tallies: after.tallies.saturating_sub(before.tallies),
             answers: after.answers.saturating_sub(before.answers),
             failures: after.failures.saturating_sub(before.failures),
         }
@@ -58,7 +53,6 @@ impl Grown {
 
     fn add(&mut self, other: Self) {
         self.cells += other.cells;
-        self.tallies += other.tallies;
         self.answers += other.answers;
         self.failures += other.failures;
     }
@@ -67,7 +61,6 @@ impl Grown {
 /// How much there is room for.
 const MOST: Grown = Grown {
     cells: MAX_DETAILED_CELLS,
-    tallies: MAX_TALLIES,
     answers: MAX_ANSWERS_TOGETHER,
     failures: MAX_FAILURES_TOGETHER,
 };
@@ -79,15 +72,8 @@ pub(super) struct Room {
     kept: Grown,
     answers_each: usize,
     failures_each: usize,
-    is_full: Full,
-}
-
-/// What could not be made room for: it is not searched again with every row.
-#[derive(Debug, Clone, Copy, Default)]
-struct Full {
-    cells: bool,
-    tallies: bool,
-    answers: bool,
+    /// No window with details could be given up: it is not searched again with every new one.
+    cells_are_full: bool,
 }
 
 impl Default for Room {
@@ -97,7 +83,7 @@ impl Default for Room {
             kept: Grown::default(),
             answers_each: MAX_ANSWERS,
             failures_each: MAX_FAILURE_ROWS,
-            is_full: Full::default(),
+            cells_are_full: false,
         }
     }
 }
@@ -106,15 +92,9 @@ impl Room {
     /// Notes what was added; true when room has to be made.
     pub(super) fn take(&mut self, grown: Grown) -> bool {
         self.kept.add(grown);
-        (self.most.cells < self.kept.cells && !self.is_full.cells)
-            || (self.most.tallies < self.kept.tallies && !self.is_full.tallies)
-            || (self.most.answers < self.kept.answers && !self.is_full.answers)
+        (self.most.cells < self.kept.cells && !self.cells_are_full)
+            || self.most.answers < self.kept.answers
             || (self.most.failures < self.kept.failures && MIN_FAILURES_EACH < self.failures_each)
-    }
-
-    /// Another name may be counted by itself.
-    pub(super) fn has_tallies(&self) -> bool {
-        !self.is_full.tallies
     }
 
     /// How many failed rows are kept of a window.
@@ -124,19 +104,13 @@ impl Room {
 
     /// How many answers of a node and target are kept in a window. With more the pair is busy.
     pub(super) fn answers_each(&self) -> usize {
-        if self.is_full.answers { 0 } else { self.answers_each }
+        self.answers_each
     }
 }
 
-/// Which quiet windows lose their details.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Far {
-    /// Those far from any failure and from the latest rows, which may be followed by a failure.
-    FromFailuresAndLatest,
-    /// Those far from any failure.
-    FromFailures,
-    /// Every window without a failure.
-    Any,
+/// Three quarters: what is made room for is not short again at once.
+fn after_making_room(most: usize) -> usize {
+    most / 4 * 3
 }
 
 impl Detector {
@@ -152,42 +126,36 @@ impl Detector {
         has_room
     }
 
-    /// Gives up details, those that say least first, until a quarter of the room is free. What cannot
-    /// be freed is full from then on: further names are `others`, further windows have counts alone.
+    /// Gives up what says least until a quarter of the room is free: quiet windows far from any failure,
+    /// the answers of the busiest targets, failed rows of windows that have many, answers of long ago.
     pub(super) fn make_room(&mut self) {
-        const FREE: fn(usize) -> usize = |max| max / 4 * 3;
-        for far in [Far::FromFailuresAndLatest, Far::FromFailures, Far::Any] {
-            self.drop_quiet_details(far);
+        self.drop_quiet_details();
+        self.recount();
+        let enough = Grown {
+            cells: after_making_room(self.room.most.cells),
+            answers: after_making_room(self.room.most.answers),
+            failures: after_making_room(self.room.most.failures),
+        };
+        while enough.failures < self.room.kept.failures
+            && MIN_FAILURES_EACH < self.room.failures_each
+        {
+            self.room.failures_each = (self.room.failures_each / 2).max(MIN_FAILURES_EACH);
+            let each = self.room.failures_each;
+            self.details().for_each(|details| details.cut_failures(each));
             self.recount();
-            while FREE(self.room.most.answers) < self.room.kept.answers
-                && MIN_ANSWERS_EACH < self.room.answers_each
-            {
-                self.room.answers_each = (self.room.answers_each / 2).max(MIN_ANSWERS_EACH);
-                self.give_up_busy_answers();
-                self.recount();
-            }
-            while FREE(self.room.most.failures) < self.room.kept.failures
-                && MIN_FAILURES_EACH < self.room.failures_each
-            {
-                self.room.failures_each = (self.room.failures_each / 2).max(MIN_FAILURES_EACH);
-                let each = self.room.failures_each;
-                self.details().for_each(|details| details.cut_failures(each));
-                self.recount();
-            }
-            let kept = self.room.kept;
-            self.room.is_full = Full {
-                cells: FREE(self.room.most.cells) < kept.cells,
-                tallies: FREE(self.room.most.tallies) < kept.tallies,
-                answers: FREE(self.room.most.answers) < kept.answers,
-            };
-            let full = self.room.is_full;
-            if !(full.cells || full.tallies || full.answers) {
-                break;
-            }
         }
-        if self.room.is_full.tallies {
-            self.paths.overflow();
+        while enough.answers < self.room.kept.answers && MIN_ANSWERS_EACH < self.room.answers_each {
+            self.room.answers_each = (self.room.answers_each / 2).max(MIN_ANSWERS_EACH);
+            let each = self.room.answers_each;
+            for answers in self.details().flat_map(|details| details.answers.values_mut()) {
+                if each < answers.list.len() {
+                    answers.give_up();
+                }
+            }
+            self.recount();
         }
+        self.give_up_oldest_answers(enough.answers);
+        self.room.cells_are_full = self.room.most.cells <= self.room.kept.cells;
     }
 
     fn details(&mut self) -> impl Iterator<Item = &mut Details> {
@@ -203,39 +171,44 @@ impl Detector {
         self.room.kept = kept;
     }
 
-    fn give_up_busy_answers(&mut self) {
-        let each = self.room.answers_each;
-        for answers in self.details().flat_map(|details| details.answers.values_mut()) {
-            if each < answers.list.len() {
-                answers.give_up();
-            }
+    /// The latest windows are those of the incident that people look at.
+    fn give_up_oldest_answers(&mut self, enough: usize) {
+        let mut kept = self.room.kept.answers;
+        if kept <= enough {
+            return;
         }
+        let mut cells: Vec<(i64, &mut Details)> = (self.groups.values_mut())
+            .flat_map(|group| &mut group.windows)
+            .filter_map(|(window, cell)| Some((*window, cell.details.as_deref_mut()?)))
+            .collect();
+        cells.sort_by_key(|(window, _)| *window);
+        for (_, details) in cells {
+            if kept <= enough {
+                break;
+            }
+            kept -= details.size().answers;
+            details.give_up_all_answers();
+        }
+        self.room.kept.answers = kept;
     }
 
-    fn drop_quiet_details(&mut self, far: Far) {
-        let windows = self.groups.values().flat_map(|group| group.windows.keys());
-        let latest = windows.max().copied().unwrap_or(0);
+    /// Gives up the details of windows without a failure that are far from any with one, and from the
+    /// latest of the target group, which a failure may follow.
+    fn drop_quiet_details(&mut self) {
         for group in self.groups.values_mut() {
-            let has_failed = |counts: &super::Counts| 0 < counts.failures + counts.intentional_502;
             let failing: Vec<i64> = group
                 .windows
                 .iter()
-                .filter(|(_, cell)| has_failed(&cell.counts))
+                .filter(|(_, cell)| 0 < cell.counts.failures + cell.counts.intentional_502)
                 .map(|(window, _)| *window)
                 .collect();
+            let latest = group.windows.keys().next_back().copied();
             for (window, cell) in &mut group.windows {
+                let next = failing.partition_point(|failing| failing < window);
+                let before = next.checked_sub(1).and_then(|index| failing.get(index));
+                let near = [before, failing.get(next), latest.as_ref()];
                 let is_near = |other: &i64| other.abs_diff(*window) <= NEAR_WINDOWS;
-                let is_kept = match far {
-                    Far::Any => has_failed(&cell.counts),
-                    Far::FromFailures | Far::FromFailuresAndLatest => {
-                        let next = failing.partition_point(|failing| failing < window);
-                        let before = next.checked_sub(1).and_then(|index| failing.get(index));
-                        before.is_some_and(is_near)
-                            || failing.get(next).is_some_and(is_near)
-                            || (far == Far::FromFailuresAndLatest && is_near(&latest))
-                    }
-                };
-                if !is_kept {
+                if !near.into_iter().flatten().any(is_near) {
                     cell.details = None;
                 }
             }
@@ -276,14 +249,13 @@ mod tests {
         row
     }
 
-    /// Room for a tenth of what there is room for.
+    /// Room for a fortieth of what there is room for.
     fn read(rows: impl Iterator<Item = String>) -> Detector {
         let mut detector = Detector::new(Thresholds::default());
         detector.room.most = Grown {
-            cells: MAX_DETAILED_CELLS / 10,
-            tallies: MAX_TALLIES / 10,
-            answers: MAX_ANSWERS_TOGETHER / 10,
-            failures: MAX_FAILURES_TOGETHER / 10,
+            cells: MAX_DETAILED_CELLS / 40,
+            answers: MAX_ANSWERS_TOGETHER / 40,
+            failures: MAX_FAILURES_TOGETHER / 40,
         };
         let source = detector.source("log", &ObjectKey::parse("log"));
         let mut reader = Reader::new(|entry| detector.record(source, entry));
@@ -293,28 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn names_of_strangers_fill_no_memory_and_the_counts_stay_exact() {
+    fn counts_are_exact_whatever_is_given_up() {
         let rows = 20_000;
         let second = |index: usize| index * 4 * 86_400 / rows;
         let all = (0..rows).map(|i| row(second(i), i % 5, i, i, i.is_multiple_of(7)));
         let detector = read(all);
-        let Room { kept, most, .. } = detector.room;
-        // The window itself, its node, method and type, and the others: they are always counted.
-        let always = 8 * most.cells;
-        assert!(kept.cells <= most.cells && kept.tallies <= most.tallies + always, "{kept:?}");
-        assert!(kept.answers <= most.answers && kept.failures <= most.failures, "{kept:?}");
+        let Room { kept, most, failures_each, .. } = detector.room;
+        assert!(kept.cells <= most.cells && kept.answers <= most.answers, "{kept:?}");
+        assert!(kept.failures <= most.failures || failures_each == MIN_FAILURES_EACH, "{kept:?}");
         let totals = detector.totals();
         assert_eq!((totals.requests, totals.failures), (rows as u64, rows.div_ceil(7) as u64));
         assert_eq!(detector.rows_not_judged(), 0);
-        assert!(
-            detector.paths_overflowed(),
-            "a path that is not counted is not claimed to be clean"
-        );
     }
 
     #[test]
     fn quiet_windows_give_way_to_failing_ones() {
-        // Two target groups, another thirty paths in every window; both fail for a while.
+        // Two target groups; both fail for a while.
         let windows = 4 * 288;
         let rows = (0..windows).flat_map(|window| {
             (0..60).map(move |i| {
@@ -323,35 +289,59 @@ mod tests {
             })
         });
         let detector = read(rows);
-        assert!(detector.room.kept.tallies <= detector.room.most.tallies);
+        assert!(detector.room.kept.cells <= detector.room.most.cells);
         let incidents = detector.incidents();
         assert_eq!(incidents.len(), 2);
         for incident in incidents {
             assert_eq!(incident.counts.failures, 20 * 10);
             assert!(!incident.failures.is_empty() && 1 < incident.paths.len());
+            // The hour on either side is still there.
+            assert_eq!(incident.targets.iter().map(|it| it.requests).sum::<u64>(), 20 * 30);
+            assert!(incident.targets.iter().all(|it| it.first_seen < incident.window.start));
         }
     }
 
     #[test]
-    fn answers_of_the_busiest_go_first() {
-        // Ten targets with 400 answers in each window, one with 1,600.
-        let rows = (0..15).flat_map(|window: usize| {
-            (0..5_600).map(move |i: usize| {
-                let target = if i < 4_000 { i % 10 } else { 10 };
-                row(window * 300 + i * 300 / 5_600, 0, target, 0, i == 0)
+    fn answers_of_the_busiest_go_first_and_those_of_long_ago_last() {
+        // Ten targets with 300 answers in each window, one with 1,600.
+        let rows = (0..20).flat_map(|window: usize| {
+            (0..4_600).map(move |i: usize| {
+                let target = if i < 3_000 { i % 10 } else { 10 };
+                row(window * 300 + i * 300 / 4_600, 0, target, 0, i == 0)
             })
         });
         let detector = read(rows);
         assert!(detector.room.kept.answers <= detector.room.most.answers);
         assert!(detector.room.answers_each() < 1_600);
         let cells = detector.groups.values().flat_map(|group| group.windows.values());
-        let mut whole = 0;
-        for answers in
-            cells.filter_map(|cell| cell.details.as_ref()).flat_map(|it| it.answers.values())
-        {
-            assert!(answers.busy || answers.list.len() <= 400);
-            whole += usize::from(!answers.busy);
+        let details: Vec<&Details> = cells.filter_map(|cell| cell.details.as_deref()).collect();
+        let followed = |it: &&&Details| it.answers.values().filter(|it| !it.busy).count() == 10;
+        let first = details.iter().position(|it| followed(&it)).unwrap();
+        assert!(0 < first && first < 10, "{first}");
+        assert!(details[..first].iter().all(|it| it.is_unfollowed && it.answers.is_empty()));
+        assert!(details[first..].iter().all(|it| followed(&it)));
+    }
+
+    #[test]
+    fn no_pause_is_measured_across_a_window_that_was_given_up() {
+        // A target answers every 15 seconds and closes a connection now and then; every second window is
+        // quiet. Whatever is given up, no gap is longer than that.
+        let rows = (0..3 * 288).flat_map(|window: usize| {
+            (0..20).map(move |i| {
+                row(window * 300 + i * 15, 0, 1, 0, window.is_multiple_of(2) && i == 7)
+            })
+        });
+        let mut detector = read(rows);
+        detector.give_up_oldest_answers(5_000);
+        for (window, cell) in detector.groups.values_mut().flat_map(|group| &mut group.windows) {
+            if window % 4 == 1 {
+                cell.details = None;
+            }
         }
-        assert!(15 * 5 < whole, "{whole}");
+        let incidents = detector.incidents();
+        let gaps: Vec<f32> = (incidents.iter())
+            .flat_map(|it| it.failures.iter().filter_map(|row| row.gaps.first().copied()))
+            .collect();
+        assert!(!gaps.is_empty() && gaps.iter().all(|gap| *gap < 16.0), "{gaps:?}");
     }
 }

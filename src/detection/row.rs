@@ -138,15 +138,14 @@ impl Row {
         is_failure: bool,
         room: &Room,
     ) -> Grown {
-        let before = details.names();
         if self.signature != Some(Signature::Intentional) {
             details.seen.add(self.time);
-            self.add_to_shares(details, names, is_failure, room);
-            self.add_to_target(details, names, is_failure, room);
-            self.add_to_path(details, names, is_failure, room);
+            self.add_to_shares(details, names, is_failure);
+            self.add_to_target(details, names, is_failure);
+            self.add_to_path(details, names, is_failure);
         }
         if let Some(reason) = names.error_reason {
-            *details.error_reasons.entry(reason).or_default() += 1;
+            *tally::of(&mut details.error_reasons, reason) += 1;
         }
         if self.is_success
             && let Some(seconds) = self.target_seconds
@@ -164,16 +163,10 @@ impl Row {
                 answers = details.keep_answer(names.node, target, answer, room.answers_each());
             }
         }
-        Grown { tallies: details.names().saturating_sub(before), answers, ..Grown::default() }
+        Grown { answers, ..Grown::default() }
     }
 
-    fn add_to_shares(
-        &self,
-        details: &mut Details,
-        names: &RowNames,
-        is_failure: bool,
-        room: &Room,
-    ) {
+    fn add_to_shares(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
         let keys = [
             (&mut details.nodes, Some(names.node)),
             (&mut details.methods, names.method),
@@ -181,22 +174,16 @@ impl Row {
         ];
         for (tallies, name) in keys {
             if let Some(name) = name {
-                let tally = tally::of(tallies, name, room.has_tallies());
+                let tally = tally::of(tallies, name);
                 tally.requests += 1;
                 tally.failures += u64::from(is_failure);
             }
         }
     }
 
-    fn add_to_target(
-        &self,
-        details: &mut Details,
-        names: &RowNames,
-        is_failure: bool,
-        room: &Room,
-    ) {
+    fn add_to_target(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
         let Some(name) = names.target else { return };
-        let tally = tally::of(&mut details.targets, name, room.has_tallies());
+        let tally = tally::of(&mut details.targets, name);
         tally.requests += 1;
         tally.seen.add(self.time);
         tally.last_start = tally.last_start.max(self.start);
@@ -217,9 +204,9 @@ impl Row {
         }
     }
 
-    fn add_to_path(&self, details: &mut Details, names: &RowNames, is_failure: bool, room: &Room) {
+    fn add_to_path(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
         let Some(name) = names.path else { return };
-        let tally = tally::of(&mut details.paths, name, room.has_tallies());
+        let tally = tally::of(&mut details.paths, name);
         tally.requests += 1;
         if self.is_success {
             tally.successes += 1;

@@ -47,10 +47,10 @@ pub(super) trait Tally: Default {
     fn merge(&mut self, other: &Self);
 }
 
-/// The tally of a key, or of `others` when there are too many keys; and whether it is new.
-pub(super) fn of<T: Default>(tallies: &mut ById<T>, name: NameId, may_grow: bool) -> &mut T {
-    let is_full = MAX_KEYS <= tallies.len() || !may_grow;
-    let name = if is_full && !tallies.contains_key(&name) { OTHERS } else { name };
+/// The tally of a key, or of `others` when there are too many keys.
+pub(super) fn of<T: Default>(tallies: &mut ById<T>, name: NameId) -> &mut T {
+    let name =
+        if MAX_KEYS <= tallies.len() && !tallies.contains_key(&name) { OTHERS } else { name };
     tallies.entry(name).or_default()
 }
 

@@ -66,10 +66,20 @@ impl ReadAhead {
     /// # Errors
     /// When the file cannot be opened or read; the text before that has been handed on.
     pub fn next(&mut self, mut text: impl FnMut(&[u8], u64) -> ControlFlow<()>) -> End {
-        while self.running.len() < self.threads
-            && let Some(path) = self.waiting.pop_front()
+        // The file that is taken now has a thread, and each of the next ones.
+        while self.running.len() <= self.threads
+            && let Some(path) = self.waiting.front()
         {
-            self.running.push_back(Running::start(path)?);
+            match Running::start(path.clone()) {
+                Ok(file) => self.running.push_back(file),
+                // There are threads for the files before it; this one is tried again in its turn.
+                Err(_) if !self.running.is_empty() => break,
+                Err(error) => {
+                    self.waiting.pop_front();
+                    return Err(error);
+                }
+            }
+            self.waiting.pop_front();
         }
         let Some(file) = self.running.pop_front() else { return Ok(None) };
         while let Ok(part) = file.parts.recv() {

@@ -46,6 +46,15 @@ impl Probe {
         )
     }
 
+    /// It ran within a day of the incident: on call, or the morning after. What a target does at another
+    /// time is told, but makes nothing more or less certain.
+    fn is_of_its_time(&self, case: &Case<'_>) -> bool {
+        const DAY_MICROS: i64 = 86_400_000_000;
+        let (window, time) = (case.evidence.window, self.time.as_microsecond());
+        window.start.saturating_sub(DAY_MICROS) <= time
+            && time <= window.end.saturating_add(DAY_MICROS)
+    }
+
     /// So long idle connections stayed open, when none was closed.
     fn held_seconds(&self) -> Option<f64> {
         let connections = &self.keep_alive.connections;
@@ -159,22 +168,26 @@ impl Case<'_> {
 /// step, the measured opposite of a keep-alive race less.
 pub(super) fn weigh(case: &Case<'_>, cause: &str, said: &mut Explanation) {
     let (mut shown, mut denied) = (Vec::new(), Vec::new());
+    let (mut is_shown, mut is_denied) = (false, false);
     for probe in case.probes() {
+        let counts = probe.is_of_its_time(case);
         let same = |finding: &&ProbeFinding| {
             let is_blocked = cause == "blocked-port" && finding.cause == "connect-timeout";
             (finding.cause == cause || is_blocked)
                 && probe.would_be_here(finding, case) != WouldBe::Nothing
         };
         if let Some(finding) = probe.findings.iter().find(same) {
+            is_shown |= counts;
             shown.push(format!("{} shows it: {}", probe.named(case), sentences(&finding.why)));
         } else if let Some(why) = probe.against(cause, case) {
+            is_denied |= counts;
             denied.push(format!("{} {why}.", probe.named(case)));
         }
     }
-    said.confidence = match (shown.is_empty(), denied.is_empty()) {
-        (false, _) => more(said.confidence),
-        (true, false) if cause == "keepalive-race" => less(said.confidence),
-        (true, _) => said.confidence,
+    said.confidence = match (is_shown, is_denied) {
+        (true, _) => more(said.confidence),
+        (false, true) if cause == "keepalive-race" => less(said.confidence),
+        (false, _) => said.confidence,
     };
     tell(shown, "shows it", &mut said.evidence);
     tell(denied, "speaks against it", &mut said.against);
@@ -353,6 +366,24 @@ pub(super) mod tests {
         };
         assert_eq!(held(4000, 61.0).confidence, Confidence::Low);
         assert_eq!(held(5, 6.0), Explanation::new(Confidence::Medium), "it has not watched enough");
+    }
+
+    #[test]
+    fn a_probe_of_another_time_makes_nothing_more_certain() {
+        let of = |time: &str| {
+            let old = probes("10.0.11.5", |report| {
+                finding("malformed-response", "502")(report);
+                report["time"] = time.into();
+            });
+            let said = weighed(old, "malformed-response");
+            (said.evidence.len(), said.confidence)
+        };
+        let (_, near) = of("2026-03-02T11:00:00Z");
+        let (told, far) = of("2026-03-03T12:03:00Z");
+        assert_eq!(told, 1, "it is told all the same");
+        assert_eq!(near, more(far));
+        assert_ne!(near, far);
+        assert_eq!(of("1970-01-01T00:00:00Z").1, far);
     }
 
     #[test]

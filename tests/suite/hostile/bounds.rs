@@ -171,6 +171,35 @@ fn targets_without_end() {
 }
 
 #[test]
+fn two_weeks_in_which_nothing_comes_twice() {
+    let rows = 60_000;
+    let said = diagnosed(move |input| {
+        (0..rows).try_for_each(|n| {
+            let (method, path) = (word(n).to_uppercase(), format!("/{}/{}", word(n), word(n * 7)));
+            let minute = n * 14 * 24 * 60 / rows;
+            let time = format!(
+                "2026-11-{:02}T{:02}:{:02}:30.000000Z",
+                1 + minute / 1440,
+                minute / 60 % 24,
+                minute % 60
+            );
+            let row = Row {
+                time: &time,
+                created: &time,
+                target: &address(n),
+                path: &path,
+                method: &method,
+                group: ["a", "b", "c", "d", "e"][n % 5],
+                failed: n.is_multiple_of(3),
+                ..Row::default()
+            };
+            input.write_all(row.line().as_bytes())
+        })
+    });
+    assert!(said.out.contains(" of the failures"), "{}", said.out);
+}
+
+#[test]
 fn methods_and_reasons_without_end() {
     let said = different(|n| {
         let (method, reason) = (word(n).to_uppercase(), format!("Reason{}", word(n)));

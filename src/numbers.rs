@@ -13,6 +13,16 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A number that need not be whole, as it was set, with thousands separators: `1,000,000`, `0.5`.
+pub fn amount(number: f64) -> String {
+    let text = number.to_string();
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    match whole.parse() {
+        Ok(whole) => count(whole) + rest,
+        Err(_) => text,
+    }
+}
+
 /// A fraction (0 to 1) as a percentage with two meaningful digits: `0.33 %`, `3.4 %`, `41 %`. It says
 /// `100 %` only for the whole and `0 %` only for nothing.
 pub fn percent(fraction: f64) -> String {
@@ -61,6 +71,8 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        let amounts = [20.0, 0.5, 1_000_000.0, 1234.5].map(amount);
+        assert_eq!(amounts, ["20", "0.5", "1,000,000", "1,234.5"]);
         let fractions =
             [0.0, 0.000_000_1, 0.000_041, 0.000_05, 0.0033, 0.034, 0.41, 0.9996, 0.99999, 1.0];
         let texts = [

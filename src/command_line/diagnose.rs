@@ -22,7 +22,9 @@ use crate::{
     access_log::{ObjectKey, ReadError, RowReader},
     detection::{Detector, Evidence},
     diagnosis::{Diagnosis, Facts, ObjectReport, Pictures, Reading, diagnose, is_told},
+    event::{self, Event},
     local::{
+        copies::copies,
         files::{self, LogFile},
         read_ahead::ReadAhead,
         snapshot::Snapshot,
@@ -53,7 +55,7 @@ use crate::{
 pub(super) struct Arguments {
     /// Access-log files, plain or gzip, or folders that hold them; - is standard input; or
     /// s3://BUCKET[/PREFIX]
-    #[arg(required_unless_present = "load_balancer", value_name = "PATH")]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Folder with the configuration as the AWS CLI prints it
     #[arg(long, value_name = "DIR")]
@@ -219,7 +221,13 @@ pub(super) fn run(
 /// Stops before the work where its result would have no place.
 fn can_be_written(file: &Path) -> Result<(), Stop> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if file.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
+    if file.is_dir() {
+        return Err(Stop::WrongUse(format!(
+            "--output {}: this is a folder; give a file in it",
+            files::shown(file)
+        )));
+    }
+    if folder.is_some_and(|folder| !folder.is_dir()) {
         return Err(Stop::WrongUse(format!(
             "--output {}: give a file in a folder that is there",
             files::shown(file)
@@ -264,13 +272,37 @@ fn of_another(snapshot: &Snapshot, incidents: &[&Evidence]) -> Vec<String> {
     reasons.into_values().map(warning).collect()
 }
 
+/// What is said of an event in the place of a log.
+const AN_EVENT: &str = "it looks like an event, which names access logs and holds none. Give the logs, or run \
+                        the event: `alb502 invoke EVENT --local DIR`";
+
+/// An event is not larger: Lambda takes 6 MB of one.
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_EVENT_BYTES: u64 = 6 << 20;
+
+/// Whether a file, which is no log, is an event of what the function hears.
+fn is_event(file: &Path) -> bool {
+    let is_small = |it: fs::Metadata| it.is_file() && it.len() <= MAX_EVENT_BYTES;
+    if !file.metadata().is_ok_and(is_small) {
+        return false;
+    }
+    let content = fs::read(file).unwrap_or_default();
+    let event = serde_json::from_slice(&content);
+    event.is_ok_and(|event| matches!(event::read(&event), Event::Objects(_)))
+}
+
 /// Reads every file. False when one could not be read to its end; it is said.
 fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Result<bool, Stop> {
     let files = files::find(paths)?;
     say::waiting_for_input(&files);
     let is_read =
         |file: &LogFile| file.asked_for || ObjectKey::parse(&file.name()).skip_reason().is_none();
-    let wanted = files.iter().filter(|file| is_read(file)).map(|file| file.path.clone()).collect();
+    let copies = copies(files.iter().filter(|file| is_read(file)).map(|file| file.path.as_path()));
+    let wanted = files
+        .iter()
+        .filter(|file| is_read(file) && !copies.contains_key(file.path.as_path()))
+        .map(|file| file.path.clone())
+        .collect();
     let mut ahead = ReadAhead::of(wanted);
     let mut progress = Progress::new(files.len());
     let mut could_read_all = true;
@@ -285,6 +317,16 @@ fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Re
                 &Default::default(),
                 Some(format!("skipped: {reason}")),
             ));
+            continue;
+        }
+        if let Some(first) = copies.get(file.path.as_path()) {
+            let first = files::shown(first);
+            note(&format!(
+                "warning: {} is the same as {first} and is not counted again",
+                file.shown()
+            ));
+            let skipped = Some(format!("skipped: the same as {first}"));
+            reading.objects.push(ObjectReport::of(name, &key, &Default::default(), skipped));
             continue;
         }
         let source = detector.source(&name, &key);
@@ -306,6 +348,7 @@ fn read(paths: &[PathBuf], detector: &mut Detector, reading: &mut Reading) -> Re
         let other = outcome.error.as_ref().is_some_and(|error| !error.is_damage());
         let error = match streamed {
             Err(error) => Some(files::unreadable(&error)),
+            Ok(()) if other && file.asked_for && is_event(&file.path) => Some(AN_EVENT.to_owned()),
             Ok(()) => outcome.error.map(|error| error.to_string()),
         };
         if let Some(error) = &error {

@@ -17,6 +17,9 @@ const MAX_BYTES: u64 = 16 << 20;
 /// So many probes that are not used are named; the others are counted.
 const MAX_NAMED: usize = 5;
 
+/// So many targets are named that would be worth a probe: those with the most failures.
+const MAX_TARGETS: usize = 3;
+
 /// The reports of probes in the files.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Probe>, Stop> {
     let mut probes: Vec<Probe> = Vec::new();
@@ -64,6 +67,27 @@ pub(super) fn unmatched(probes: &[Probe], incidents: &[&Evidence]) -> Option<Str
     };
     Some(match incidents.is_empty() {
         true => format!("warning: --probe of {named}: {what}"),
-        false => format!("warning: --probe: {named} {what}"),
+        false => format!("warning: --probe: {named} {what}{}", targets(incidents)),
     })
+}
+
+/// Which targets to probe in place of another, by the addresses that the log has; nothing where it has none,
+/// as of a Lambda function.
+fn targets(incidents: &[&Evidence]) -> String {
+    let mut targets = Vec::new();
+    let all = incidents.iter().flat_map(|incident| &incident.targets);
+    for address in all.filter_map(|it| socket_address(&it.target)) {
+        if !targets.contains(&address) {
+            targets.push(address);
+        }
+    }
+    if targets.is_empty() {
+        return String::new();
+    }
+    let named: Vec<String> = targets.iter().take(MAX_TARGETS).map(ToString::to_string).collect();
+    let more = match targets.len().saturating_sub(MAX_TARGETS) as u64 {
+        0 => String::new(),
+        more => format!(" or one of {}", plural(more, "more target")),
+    };
+    format!(". Probe a target by the address that the log has: {}{more}", named.join(", "))
 }

@@ -2,11 +2,11 @@
 //! one can do.
 
 use crate::{
-    detection::{Detector, Evidence, Nearest, Thresholds, Window},
-    diagnosis::{Reading, timestamp},
+    detection::{Counts, Detector, Evidence, Nearest, Thresholds, Window},
+    diagnosis::{ObjectReport, Reading, timestamp},
     neutralize,
     notification::wrap::wrap,
-    numbers::{count, percent, plural},
+    numbers::{amount, count, percent, plural},
 };
 
 /// The smallest percentage that a setting takes.
@@ -38,19 +38,23 @@ pub(super) fn quiet(it: &Quiet<'_>) -> String {
         return said;
     }
     let of_what = if it.could_read_all { "" } else { " in what could be read" };
-    said.push_str(&format!(
-        "No incident{of_what}: {} of {} failed ({}).\n",
+    let others = Others::of(&totals, thresholds);
+    // "0 failed" would be read as "nothing failed".
+    let as_counted = if others.is_any() { " as alb502 counts failures" } else { "" };
+    let first = format!(
+        "No incident{of_what}: {} of {} failed ({}){as_counted}.",
         count(totals.failures),
         plural(totals.requests, "request"),
         percent(totals.rate())
-    ));
+    );
+    wrap("", &first, &mut said);
     let rule = format!(
-        "No target group has {} failures and {} % of its requests within five minutes, or {} failures and \
-         {} per million within a day that show a cause.",
-        thresholds.min_errors,
+        "No target group has {} and {} % of its requests within five minutes, or {} and {} per million within \
+         a day that show a cause.",
+        plural(thresholds.min_errors, "failure"),
         thresholds.rate_percent,
-        thresholds.trickle_errors,
-        thresholds.trickle_per_million
+        plural(thresholds.trickle_errors, "failure"),
+        amount(thresholds.trickle_per_million)
     );
     wrap("", &rule, &mut said);
     let split = [
@@ -59,6 +63,10 @@ pub(super) fn quiet(it: &Quiet<'_>) -> String {
         (totals.connect_504, "504 after the connect timeout"),
         (totals.idle_504, "504 after the idle timeout"),
         (totals.intentional_502, "502 on purpose, counted apart"),
+        (totals.elb_503, "503 without a target's answer (elb_503)"),
+        (totals.target_5xx, "other 5xx by targets (target_5xx)"),
+        (totals.protocol_464, "464, the protocol of the request does not fit (protocol_464)"),
+        (totals.client_460, "460, the client went away (client_460)"),
     ];
     for (number, what) in split {
         if 0 < number {
@@ -66,12 +74,72 @@ pub(super) fn quiet(it: &Quiet<'_>) -> String {
         }
     }
     wrap("", &near(it), &mut said);
+    if let Some(others) = others.said(&totals) {
+        wrap("", &others, &mut said);
+    }
+    let is_read = |object: &&ObjectReport| object.error.is_none() || object.is_damaged();
+    let read = it.reading.objects.iter().filter(is_read).count() as u64;
     said.push_str(&format!(
-        "Read {} in {files}, {} malformed.\n",
+        "Read {} in {}, {} malformed.\n",
         plural(parser.lines, "line"),
+        plural(read, "file"),
         count(parser.malformed)
     ));
     said
+}
+
+/// Rows that users may call failures and that are none here.
+struct Others {
+    /// Answers with an error that another tool looks into.
+    errors: u64,
+    /// 504 after the idle timeout, where they do not count.
+    idle_504: u64,
+    intentional_502: u64,
+}
+
+impl Others {
+    fn of(totals: &Counts, thresholds: &Thresholds) -> Self {
+        let errors = [totals.elb_503, totals.target_5xx, totals.protocol_464, totals.client_460];
+        let idle_504 = if thresholds.include_idle_timeout_504 { 0 } else { totals.idle_504 };
+        Self {
+            errors: errors.into_iter().fold(idle_504, u64::saturating_add),
+            idle_504,
+            intentional_502: totals.intentional_502,
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        0 < self.errors || 0 < self.intentional_502
+    }
+
+    /// What was seen and is not judged, and who can say more of it.
+    fn said(&self, totals: &Counts) -> Option<String> {
+        if self.errors == 0 {
+            return None;
+        }
+        let seen = match totals.failures {
+            0 => "There is no 502 that counts and no 504 after the connect timeout; but",
+            _ => "Beside these,",
+        };
+        let mut said = format!(
+            "{seen} {} of {} ended with another error, listed above: these are not what alb502 looks for.",
+            count(self.errors),
+            plural(totals.requests, "request")
+        );
+        if 0 < totals.target_5xx {
+            said.push_str(" What targets answer is in the log of the application.");
+        }
+        if 0 < totals.elb_503 {
+            said.push_str(
+                " A 503 that no target answered is most often a target group without a registered target: \
+                 `aws elbv2 describe-target-health` shows them.",
+            );
+        }
+        if 0 < self.idle_504 {
+            said.push_str(" To have the 504s counted, add --include-idle-timeout-504.");
+        }
+        Some(said)
+    }
 }
 
 /// What came nearest to a message, and what to do about it.
@@ -100,15 +168,32 @@ fn near(it: &Quiet<'_>) -> String {
             it.thresholds.rate_percent,
             lower(&nearest, it.thresholds)
         ),
+        None if Others::of(&it.detector.totals(), it.thresholds).is_any() => {
+            let span = it.detector.time_span().map(time).unwrap_or_default();
+            format!("So no target group came near a threshold. The rows are of {span}.")
+        }
         None => {
             let span = it.detector.time_span().map(time).unwrap_or_default();
-            format!(
-                "No request failed, so no target group came near a threshold. If users saw failures, they \
-                 lie outside of these rows, which are of {span}: give the log of that time and load \
-                 balancer."
-            )
+            match without_target_answer(&it.detector.totals()) {
+                0 => format!(
+                    "No request failed, so no target group came near a threshold. If users saw failures, \
+                     they lie outside of these rows, which are of {span}: give the log of that time and \
+                     load balancer."
+                ),
+                number => format!(
+                    "No request failed as alb502 counts failures. {} got no answer of a target, such as a \
+                     redirect or an error of the load balancer's own: if users saw failures, they are among \
+                     these or outside of these rows, which are of {span}.",
+                    plural(number, "request")
+                ),
+            }
         }
     }
+}
+
+/// Rows that no target answered, where nothing else is seen: they are counted as neither success nor failure.
+fn without_target_answer(totals: &Counts) -> u64 {
+    totals.requests.saturating_sub(totals.successes)
 }
 
 /// How to have it told, where the settings go that low.

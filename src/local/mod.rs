@@ -1,5 +1,6 @@
 //! The ports on folders and the screen: the embedded default.
 
+pub mod copies;
 pub mod files;
 pub mod folder;
 pub mod ledger;

@@ -73,8 +73,8 @@ def check_value(shape: Shape, value: str) -> None:
 def test_a_command_of_the_aws_cli_is_one(words: list[str]) -> None:
     """Its operation, its options and what is required of them."""
     _, service, operation, *rest = words
-    if (service, operation) == ("s3", "cp"):
-        # A command of the CLI's own: from where, to where, and here nothing else.
+    if service == "s3" and operation in ("cp", "sync"):
+        # Commands of the CLI's own: from where, to where, and here nothing else.
         assert len(rest) == 2, words
         return
     session = botocore.session.get_session()

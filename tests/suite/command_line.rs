@@ -110,7 +110,20 @@ fn a_probe_is_evidence_and_the_message_says_so() {
     assert!(said.contains("found something else, host-unreachable: No route."), "{said}");
     let (_, said, warned) = diagnosed(&report("10.0.9.9", "refused", refused));
     assert!(!said.contains("A probe"), "{said}");
-    assert!(warned.contains("10.0.9.9:8080 is no target of an incident"), "{warned}");
+    let warned = warned.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = "10.0.9.9:8080 is no target of an incident in this log; it is not used. Probe a target by \
+                 the address that the log has: 10.0.0.1:8080";
+    assert!(warned.ends_with(words), "{warned}");
+    // Of many targets those with the most failures are named.
+    let rows = log(100);
+    let rows = rows.lines().enumerate().map(|(row, line)| {
+        line.replace("10.0.0.1:8080", &format!("10.0.0.{}:8080", row / 10 % 5 + 1)) + "\n"
+    });
+    fs::write(&path, rows.collect::<String>()).unwrap();
+    let (.., warned) = diagnosed(&report("127.0.0.1", "refused", refused));
+    let warned = warned.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = "10.0.0.1:8080, 10.0.0.2:8080, 10.0.0.3:8080 or one of 2 more targets";
+    assert!(warned.ends_with(words), "{warned}");
 }
 
 #[test]
@@ -397,6 +410,125 @@ fn a_quiet_log_says_what_came_nearest_and_how_to_have_it_told() {
     );
 }
 
+/// A log whose failed rows ended otherwise.
+fn ended(times_and_status: &str) -> String {
+    log(300).replace("-1 -1 -1 502 -", times_and_status)
+}
+
+#[test]
+fn errors_that_are_no_502_are_told_and_not_called_no_failure() {
+    let said = |log: String, arguments: &[&str]| {
+        let (_folder, path) = folder_with(KEY, log);
+        let output = alb502(&[&["diagnose", text(&path)], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let said = stdout(&output);
+        assert!(said.lines().all(|line| line.chars().count() <= 78), "{said}");
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let idle = ["--include-idle-timeout-504=false"];
+    for (row, arguments, line, step) in [
+        (
+            "-1 -1 -1 503 -",
+            &[][..],
+            "30 x 503 without a target's answer (elb_503)",
+            "describe-target",
+        ),
+        (
+            "0.001 0.018 0.000 500 500",
+            &[],
+            "30 x other 5xx by targets (target_5xx)",
+            "the application",
+        ),
+        (
+            "-1 -1 -1 464 -",
+            &[],
+            "30 x 464, the protocol of the request",
+            "30 of 300 requests ended",
+        ),
+        ("0.001 -1 -1 504 -", &idle, "30 x 504 after the idle", "--include-idle-timeout-504"),
+    ] {
+        let said = said(ended(row), arguments);
+        assert!(
+            said.starts_with("No incident: 0 of 300 requests failed (0 %) as alb502 counts"),
+            "{said}"
+        );
+        for words in
+            [line, step, "no 504 after the connect timeout; but 30 of 300 requests ended with"]
+        {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert!(!said.contains("No request failed"), "{said}");
+    }
+    // What nothing counts is no proof that all went well.
+    let own = said(ended("-1 -1 -1 561 -"), &[]);
+    assert!(own.contains("30 requests got no answer of a target"), "{own}");
+    assert!(own.contains("they are among these or outside of these rows"), "{own}");
+    // Beside a few failures they are told as well.
+    let mut few = ended("-1 -1 -1 503 -").replacen("-1 -1 -1 503 -", "-1 -1 -1 502 -", 1);
+    let beside = said(few.clone(), &[]);
+    assert!(beside.contains("Closest: shop-web, 1 of 300"), "{beside}");
+    assert!(
+        beside.contains("Beside these, 29 of 300 requests ended with another error"),
+        "{beside}"
+    );
+    few = few.replace("-1 -1 -1 503 -", "0.001 0.018 0.000 404 404");
+    let alone = said(few, &["--trickle-per-million", "1000000"]);
+    assert!(!alone.contains("another error"), "{alone}");
+    assert!(alone.contains("5 failures and 1,000,000 per million within a day"), "{alone}");
+    let said =
+        said(ended("0.001 0.018 0.000 404 404"), &["--min-errors", "1", "--trickle-errors", "1"]);
+    assert!(said.contains("No request failed"), "{said}");
+    assert!(
+        said.contains("1 failure and 1 % of its requests within five minutes, or 1 failure and"),
+        "{said}"
+    );
+}
+
+#[test]
+fn one_failure_and_two_read_as_such() {
+    let ended = ended("0.001 0.018 0.000 200 200");
+    for (failures, words) in
+        [(1, "The one failure:"), (2, "Both failures:"), (3, "All 3 failures:")]
+    {
+        let mut left = failures;
+        let rows = ended.lines().map(|row| {
+            let is_failed = 0 < left && row.contains("Root=1-0-1");
+            left -= i32::from(is_failed);
+            let ending = if is_failed { "-1 -1 -1 502 -" } else { "0.001 0.018 0.000 200 200" };
+            row.replace("0.001 0.018 0.000 200 200", ending) + "\n"
+        });
+        let (_folder, path) = folder_with(KEY, rows.collect::<String>());
+        let thresholds = ["--min-errors", "1", "--rate-percent", "0.1"];
+        let said = stdout(&alb502(&[&["diagnose", text(&path)], &thresholds[..]].concat()));
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_file_is_named_and_not_counted_again() {
+    let (folder, path) = folder_with("a.log.gz", log(100));
+    let at = |name: &str| folder.path().join(name);
+    fs::copy(&path, at("b.log.gz")).unwrap();
+    // Of the same size, and another log.
+    fs::write(at("c.log"), log(100)).unwrap();
+    fs::write(at("d.log"), log(100).replace("T12:", "T13:")).unwrap();
+    let output = alb502(&["diagnose", text(&at("a.log.gz")), text(&at("b.log.gz"))]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("10 of 100 requests"), "{}", stdout(&output));
+    let warned = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    let (a, b) = (at("a.log.gz"), at("b.log.gz"));
+    let words =
+        format!("warning: {} is the same as {} and is not counted again", text(&b), text(&a));
+    assert_eq!(warned, words);
+    let output = alb502(&["diagnose", text(&at("c.log")), text(&at("d.log")), "--format", "json"]);
+    assert_eq!(stderr(&output), "");
+    let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(document["objects"].as_array().unwrap().len(), 2);
+    let lines: Vec<&Value> =
+        document["objects"].as_array().unwrap().iter().map(|it| &it["lines"]).collect();
+    assert_eq!(lines, [100, 100]);
+}
+
 #[test]
 fn a_variable_that_is_not_known_stops_the_commands_that_have_settings() {
     let (folder, path) = folder_with(KEY, log(100));
@@ -471,11 +603,14 @@ fn what_stays_below_the_threshold_is_told_as_a_trickle() {
     let said = stdout(&output).replace('\n', " ");
     assert!(said.contains(" in 8 hours, about 1 an hour. "), "{said}");
     assert!(said.contains("Severity       info, a trickle"), "{said}");
-    for raised in [["--trickle-errors", "10"], ["--trickle-per-million", "9000"]] {
+    for (raised, shown) in [
+        (["--trickle-errors", "10"], "10 failures "),
+        (["--trickle-per-million", "9000"], "9,000 per million "),
+    ] {
         let output = alb502(&[&["diagnose", text(&path)], &raised[..]].concat());
         let said = stdout(&output);
         assert!(said.starts_with("No incident: 9 of 1,080 requests failed"), "{said}");
-        assert!(said.contains(&format!("{} ", raised[1])), "{said}");
+        assert!(said.contains(shown), "{said}");
     }
 }
 

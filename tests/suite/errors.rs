@@ -57,7 +57,16 @@ fn every_error_fits_and_says_the_next_step() {
         (vec!["diagnose", &a_log, "--https-body", "slack"], 2, "allowed is chat or json"),
         (vec!["diagnose", &a_log, "--fromat", "json"], 2, "similar argument exists: '--format'"),
         (vec!["diagnose", &a_log, "--format", "xml"], 2, "[possible values: text, json, html]"),
-        (vec!["diagnose"], 2, "For more information, try '--help'"),
+        (vec!["diagnose"], 2, "give access-log files or folders, s3://BUCKET/PREFIX, or"),
+        (vec!["rehearse"], 2, "or --load-balancer NAME"),
+        (vec!["parse"], 2, "For more information, try '--help'"),
+        (vec!["diagnose", &a_log, "-o", &at("empty")], 2, "this is a folder; give a file in it"),
+        (vec!["diagnose", "events/s3-keepalive-race.json"], 1, "run the event: `alb502 invoke"),
+        (
+            vec!["diagnose", &at("event.json")],
+            1,
+            "give the objects that the load balancer delivers",
+        ),
         (vec!["diagnos"], 2, "similar subcommand exists: 'diagnose'"),
         (
             vec!["diagnose", &a_log, "--snapshot", "/no/such"],
@@ -133,8 +142,10 @@ fn a_path_with_spaces_can_be_copied_from_an_error() {
 #[test]
 fn what_is_wrong_with_many_files_is_said_once() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["a.log.gz", "b.log.gz", "c.log.gz"] {
-        fs::write(folder.path().join(name), [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    // Cut at different bytes: of the same content only the first would be read.
+    for (name, bytes) in [("a.log.gz", 5), ("b.log.gz", 6), ("c.log.gz", 7)] {
+        let begun = [0x1f, 0x8b, 8, 0, 0, 0, 0];
+        fs::write(folder.path().join(name), begun.get(..bytes).unwrap()).unwrap();
     }
     let error = stderr(&alb502(&["diagnose", folder.path().to_str().unwrap()]));
     let words = error.split_whitespace().collect::<Vec<_>>().join(" ");

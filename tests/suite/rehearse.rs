@@ -143,6 +143,8 @@ fn below_the_thresholds_nothing_is_sent_and_the_nearest_window_is_named() {
     );
     // The settings stand above it.
     assert!(text.contains("Thresholds  41 failures and 1 % "), "{text}");
+    let surge = "or 50 failures and 10 times the rate of the hour before";
+    assert!(words.contains(surge), "{text}");
 }
 
 #[test]

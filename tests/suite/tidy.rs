@@ -127,6 +127,29 @@ fn prose_of_the_readme_can_be_read_as_it_stands() {
     }
 }
 
+/// Where a link to a heading leads: lower case, hyphens for spaces, without punctuation.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    heading.chars().filter(|it| it.is_alphanumeric() || *it == '-').collect()
+}
+
+#[test]
+fn links_within_the_readme_lead_to_a_heading_and_every_chapter_has_one_at_the_top() {
+    let readme = read("README.md");
+    let of = |level: &str| -> BTreeSet<String> {
+        readme.lines().filter(|line| line.starts_with(level)).map(anchor).collect()
+    };
+    let links = |text: &str| -> BTreeSet<String> {
+        let links = text.split("](#").skip(1).filter_map(|it| it.split(')').next());
+        links.map(ToOwned::to_owned).collect()
+    };
+    let nowhere: Vec<String> = links(&readme).difference(&of("##")).cloned().collect();
+    assert!(nowhere.is_empty(), "{nowhere:?}");
+    let opening = readme.split("\n## ").next().unwrap();
+    let not_listed: Vec<String> = of("## ").difference(&links(opening)).cloned().collect();
+    assert!(not_listed.is_empty(), "{not_listed:?}");
+}
+
 #[cfg(feature = "cli")]
 #[test]
 fn the_readme_names_every_type_of_error() {

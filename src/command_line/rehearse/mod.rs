@@ -58,7 +58,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Arguments {
     /// Access-log files, plain or gzip, or folders that hold them; - is standard input. Or
     /// s3://BUCKET[/PREFIX]. A week says more than a day
-    #[arg(required_unless_present = "load_balancer", value_name = "PATH")]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Folder with the configuration as the AWS CLI prints it; it makes causes surer, not messages more
     #[arg(long, value_name = "DIR")]

@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{
     config::Config,
-    detection::Kind,
+    detection::{Kind, thresholds::SURGE_MIN_FAILURES},
     diagnosis::{Confidence, Diagnosis, Phase, SCHEMA_VERSION, Severity, TimeSpan, timestamp},
     incident::{end_of, start_of},
     neutralize,
     notification::wrap::wrap,
-    numbers::{count, percent, plural},
+    numbers::{amount, count, percent, plural},
     ports::{Ledger as _, LedgerError},
 };
 
@@ -380,14 +380,14 @@ impl Report {
             ""
         };
         let thresholds = format!(
-            "{} failures and {} % of the requests of a target group in five minutes, or {} times \
-             the rate of the hour before; a trickle from {} failures and {} per million a day on; \
-             again after {}{idle}.",
-            count(it.min_errors),
+            "{} and {} % of the requests of a target group in five minutes, or {} and {} times the rate \
+             of the hour before; a trickle from {} and {} per million a day on; again after {}{idle}.",
+            plural(it.min_errors, "failure"),
             it.rate_percent,
-            it.surge_factor,
-            count(it.trickle_errors),
-            it.trickle_per_million,
+            plural(SURGE_MIN_FAILURES, "failure"),
+            amount(it.surge_factor),
+            plural(it.trickle_errors, "failure"),
+            amount(it.trickle_per_million),
             plural(it.cooldown_minutes, "minute"),
         );
         wrap("Thresholds  ", &thresholds, out);

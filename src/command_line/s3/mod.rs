@@ -75,6 +75,11 @@ fn order_at(
     default: SignedDuration,
     now: Timestamp,
 ) -> Result<Option<Order>, String> {
+    if paths.is_empty() && flags.load_balancer.is_none() {
+        return Err("give access-log files or folders, s3://BUCKET/PREFIX, or --load-balancer NAME; --help \
+                    has examples"
+            .to_owned());
+    }
     let mut urls = paths.iter().filter_map(|path| path.to_str()).filter(|it| it.starts_with("s3:"));
     let source = match (&flags.load_balancer, urls.next()) {
         (Some(name), _) if name.is_empty() || name.contains(char::is_whitespace) => {
@@ -130,7 +135,6 @@ mod tests {
 
     #[derive(Debug, clap::Parser)]
     struct OnlyThis {
-        #[arg(required_unless_present = "load_balancer")]
         paths: Vec<PathBuf>,
         #[command(flatten)]
         flags: Flags,
@@ -166,7 +170,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused() {
         for (arguments, said) in [
-            (&["access.log.gz", "--since", "1h"][..], "--since chooses among objects in S3"),
+            (
+                &[][..],
+                "give access-log files or folders, s3://BUCKET/PREFIX, or --load-balancer NAME",
+            ),
+            (&["--since", "1h"], "give access-log files or folders"),
+            (&["access.log.gz", "--since", "1h"], "--since chooses among objects in S3"),
             (&["access.log.gz", "s3://example-alb-logs"], "one S3 URL alone"),
             (&["s3://example-alb-logs", "s3://example-alb-logs2"], "one S3 URL alone"),
             (&["s3://Example"], "no name of a bucket"),

@@ -13,10 +13,14 @@ use crate::{
     numbers::{count, percent, plural},
 };
 
-/// "41 of 43 failures: …".
+/// "41 of 43 failures: …"; of all, "All 41 failures: …", "Both failures: …", "The one failure: …".
 pub(super) fn of_failures(claimed: &Claimed<'_>, what: &str) -> Statement {
     let text = if claimed.count == claimed.of {
-        format!("All {}: {what}", plural(claimed.of, "failure"))
+        match claimed.of {
+            1 => format!("The one failure: {what}"),
+            2 => format!("Both failures: {what}"),
+            of => format!("All {}: {what}", plural(of, "failure")),
+        }
     } else {
         format!("{} of {}: {what}", count(claimed.count), plural(claimed.of, "failure"))
     };

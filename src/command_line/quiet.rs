@@ -73,9 +73,13 @@ pub(super) fn quiet(it: &Quiet<'_>) -> String {
             said.push_str(&format!("  {} x {what}\n", count(number)));
         }
     }
-    wrap("", &near(it), &mut said);
-    if let Some(others) = others.said(&totals) {
-        wrap("", &others, &mut said);
+    // What was seen comes first; what came near, where something failed.
+    let mut told = [Some(near(it)), others.said(&totals)];
+    if totals.failures == 0 {
+        told.reverse();
+    }
+    for paragraph in told.iter().flatten() {
+        wrap("", paragraph, &mut said);
     }
     let is_read = |object: &&ObjectReport| object.error.is_none() || object.is_damaged();
     let read = it.reading.objects.iter().filter(is_read).count() as u64;
@@ -131,8 +135,8 @@ impl Others {
         }
         if 0 < totals.elb_503 {
             said.push_str(
-                " A 503 that no target answered is most often a target group without a registered target: \
-                 `aws elbv2 describe-target-health` shows them.",
+                " A 503 that no target answered is most often of a target group without a registered target: \
+                 look at its targets.",
             );
         }
         if 0 < self.idle_504 {
@@ -170,7 +174,7 @@ fn near(it: &Quiet<'_>) -> String {
         ),
         None if Others::of(&it.detector.totals(), it.thresholds).is_any() => {
             let span = it.detector.time_span().map(time).unwrap_or_default();
-            format!("So no target group came near a threshold. The rows are of {span}.")
+            format!("No target group came near a threshold. The rows are of {span}.")
         }
         None => {
             let span = it.detector.time_span().map(time).unwrap_or_default();

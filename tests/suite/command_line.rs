@@ -431,7 +431,7 @@ fn errors_that_are_no_502_are_told_and_not_called_no_failure() {
             "-1 -1 -1 503 -",
             &[][..],
             "30 x 503 without a target's answer (elb_503)",
-            "describe-target",
+            "look at its targets",
         ),
         (
             "0.001 0.018 0.000 500 500",

@@ -31,7 +31,11 @@ class Contestant:
 
     def run(self) -> None:
         pinned = ["taskset", "-c", ",".join(map(str, range(self.cores)))]
-        command = ["bash", "-c", self.command] if isinstance(self.command, str) else self.command
+        command = (
+            ["bash", "-c", self.command]
+            if isinstance(self.command, str)
+            else self.command
+        )
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         process = subprocess.Popen([*pinned, *command], stdout=subprocess.DEVNULL)
@@ -40,7 +44,9 @@ class Contestant:
         if os.waitstatus_to_exitcode(status) not in (0, 3):
             raise SystemExit(f"failed: {self.name}: {command}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        self.cpu.append(
+            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        )
         self.peak_kb = max(self.peak_kb, usage.ru_maxrss)
 
 
@@ -50,9 +56,18 @@ def generated(release: Path, rows: int, fields: int, groups: int) -> Path:
     if not log.exists():
         log.parent.mkdir(exist_ok=True)
         made = log.with_suffix(".part.gz")
-        arguments = ["--rows", str(rows), "--fields", str(fields), "--groups", str(groups)]
+        arguments = [
+            "--rows",
+            str(rows),
+            "--fields",
+            str(fields),
+            "--groups",
+            str(groups),
+        ]
         subprocess.run(
-            [release / "examples" / "simulate", "big", *arguments, "--out", made], check=True
+            [release / "examples" / "simulate", "big", *arguments, "--out", made],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
         made.rename(log)
     return log
@@ -63,7 +78,9 @@ def contest(release: Path, log: Path, rounds: int) -> list[Contestant]:
     alb502 = str(release / "alb502")
     path = str(log)
     all_of_them = [
-        Contestant("inflate, the same library", [str(release / "examples" / "inflate"), path]),
+        Contestant(
+            "inflate, the same library", [str(release / "examples" / "inflate"), path]
+        ),
         Contestant("alb502 diagnose", [alb502, "diagnose", path]),
         Contestant("alb502 diagnose, 2 cores", [alb502, "diagnose", path], cores=2),
         Contestant("zcat, 2 cores", ["zcat", path], cores=2),
@@ -71,7 +88,10 @@ def contest(release: Path, log: Path, rounds: int) -> list[Contestant]:
     ]
     for name, command in [
         ("elb-log-parser, 2 cores", "zcat {} | elb-log-parser --skip-parse-errors -"),
-        ("GoAccess, 2 cores", "zcat {} | goaccess - -p /dev/null --log-format=AWSALB -o /tmp/x.json"),
+        (
+            "GoAccess, 2 cores",
+            "zcat {} | goaccess - -p /dev/null --log-format=AWSALB -o /tmp/x.json",
+        ),
     ]:
         if shutil.which(name.split(",")[0].lower()):
             all_of_them.append(Contestant(name, command.format(path), cores=2))
@@ -83,7 +103,11 @@ def contest(release: Path, log: Path, rounds: int) -> list[Contestant]:
 
 def table(log: Path, rows: int, all_of_them: list[Contestant]) -> str:
     """One log's results in Markdown."""
-    text = int(subprocess.run(["bash", "-c", f"zcat {log} | wc -c"], capture_output=True).stdout)
+    text = int(
+        subprocess.run(
+            ["bash", "-c", f"zcat {log} | wc -c"], check=False, capture_output=True
+        ).stdout
+    )
     packed = log.stat().st_size
     base = min(all_of_them[0].wall)
     out = [
@@ -112,12 +136,18 @@ def cpu_model() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--release", type=Path, default=ROOT / "target" / "release")
-    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000]
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE / "results.md")
     arguments = parser.parse_args()
     shapes = [(rows, 33, 1) for rows in arguments.rows]
-    shapes += [(1_000_000, 30, 1), (1_000_000, 33, 1_000)] if 1_000_000 in arguments.rows else []
+    shapes += (
+        [(1_000_000, 30, 1), (1_000_000, 33, 1_000)]
+        if 1_000_000 in arguments.rows
+        else []
+    )
     parts = [
         "# How fast",
         "",
@@ -129,7 +159,9 @@ def main() -> None:
     for rows, fields, groups in shapes:
         log = generated(arguments.release, rows, fields, groups)
         results = contest(arguments.release, log, arguments.rounds)
-        shape = f"## {fields} fields, {groups:,} target group{'s' if groups > 1 else ''}"
+        shape = (
+            f"## {fields} fields, {groups:,} target group{'s' if groups > 1 else ''}"
+        )
         parts += ["", shape, "", table(log, rows, results).rstrip()]
         print("\n".join(parts[-3:]), flush=True)
     arguments.out.write_text("\n".join(parts) + "\n")

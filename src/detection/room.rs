@@ -209,7 +209,7 @@ impl Detector {
                 let near = [before, failing.get(next), latest.as_ref()];
                 let is_near = |other: &i64| other.abs_diff(*window) <= NEAR_WINDOWS;
                 if !near.into_iter().flatten().any(is_near) {
-                    cell.details = None;
+                    cell.is_given_up |= cell.details.take().is_some();
                 }
             }
         }
@@ -299,6 +299,34 @@ mod tests {
             assert_eq!(incident.targets.iter().map(|it| it.requests).sum::<u64>(), 20 * 30);
             assert!(incident.targets.iter().all(|it| it.first_seen < incident.window.start));
         }
+    }
+
+    #[test]
+    fn details_that_were_given_up_do_not_begin_anew_with_the_next_object() {
+        let of = |second: usize| read((0..4).map(move |i| row(second + i, 0, 1, 0, false)));
+        let mut all = Detector::new(Thresholds::default());
+        let add = |all: &mut Detector, object: &Detector| {
+            let source = all.source("log", &ObjectKey::parse("log"));
+            for it in object.portions() {
+                all.absorb_counts(&it.load_balancer, it.window, &it.groups);
+                let group = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/g0/1";
+                let (name, details) = (&it.load_balancer, &it.details);
+                all.absorb_details(name, Some(group), it.window, source, details).unwrap();
+            }
+        };
+        let with_details = |all: &Detector| -> Vec<bool> {
+            let cells = all.groups.values().flat_map(|group| group.windows.values());
+            cells.map(|cell| cell.details.is_some()).collect()
+        };
+        add(&mut all, &of(0));
+        add(&mut all, &of(40_000));
+        assert_eq!(with_details(&all), [true, true]);
+        all.drop_quiet_details();
+        assert_eq!(with_details(&all), [false, true], "the first is far from the latest");
+        add(&mut all, &of(10));
+        add(&mut all, &of(40_010));
+        assert_eq!(with_details(&all), [false, true], "half of a window is not all of it");
+        assert_eq!(all.totals().requests, 16);
     }
 
     #[test]

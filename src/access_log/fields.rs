@@ -2,7 +2,8 @@
 //!
 //! A row is looked at 64 bytes a step, as bits: which bytes are spaces, which are quotes, and which lie
 //! between quotes. What is written in a rarer way (an escape, a quote inside a text, two spaces) is read
-//! byte by byte; a test holds both ways to the same fields.
+//! byte by byte; a test holds both ways to the same fields. Of most rows nobody asks for more than the
+//! first fields, so the others are looked for when somebody does.
 
 use memchr::{memchr, memchr2};
 use wide::u8x16;
@@ -16,11 +17,16 @@ pub(super) struct Fields {
     ends: [u32; KNOWN_FIELDS],
     /// Texts are told with their quotes.
     with_quotes: bool,
-    /// How many of the known fields the line has.
+    /// How many of the known fields are found; the line may have more while not all were looked for.
     pub(super) known: usize,
+    /// All fields were looked for.
+    is_whole: bool,
     /// Where the rest begins that no field is known for.
-    pub(super) extra: usize,
+    extra: usize,
 }
+
+/// So many fields are looked for at first: what is counted of a request that went well.
+const FIRST_FIELDS: usize = Field::RequestCreationTime as usize + 1;
 
 /// How a text ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +38,62 @@ pub(super) enum Quotes {
 }
 
 impl Fields {
-    /// Reads a line as the load balancer writes it.
-    pub(super) fn of(line: &[u8]) -> Self {
-        Self::scan(line).unwrap_or_else(|| Self::one_by_one(line, Quotes::Strict))
+    /// Reads the first fields of a line as the load balancer writes it.
+    #[inline]
+    pub(super) fn read_first(&mut self, line: &[u8]) {
+        if !self.find(line, FIRST_FIELDS) {
+            *self = Self::one_by_one(line, Quotes::Strict);
+        }
+    }
+
+    /// All fields of the line.
+    #[cold]
+    pub(super) fn whole(&self, line: &[u8]) -> Self {
+        let mut fields = *self;
+        if !self.is_whole {
+            fields = Self::none_of(line);
+            if !fields.find(line, KNOWN_FIELDS) {
+                fields = Self::one_by_one(line, Quotes::Strict);
+            }
+        }
+        fields
     }
 
     /// The bytes of a field, without quotes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get<'a>(&self, line: &'a [u8], field: Field) -> Option<&'a [u8]> {
+        if self.known <= field as usize {
+            return self.later(line, field);
+        }
         self.at(line, field as usize)
     }
 
-    #[inline]
+    /// A field that was not looked for, or is not there.
+    #[cold]
+    fn later<'a>(&self, line: &'a [u8], field: Field) -> Option<&'a [u8]> {
+        if self.is_whole {
+            return None;
+        }
+        self.whole(line).at(line, field as usize)
+    }
+
+    /// What follows the last known field.
+    pub(super) fn extra<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        if !self.is_whole && self.has_no_more_than_known(line) {
+            return &[];
+        }
+        line.get(self.whole(line).extra..).unwrap_or_default()
+    }
+
+    /// Behind the fields that are found stand too few spaces for a field that is not known: each divides
+    /// two fields, or stands inside a text.
+    fn has_no_more_than_known(&self, line: &[u8]) -> bool {
+        let last = self.known.checked_sub(1).and_then(|last| self.ends.get(last));
+        let rest = last.and_then(|end| line.get(*end as usize..)).unwrap_or(line);
+        self.known + count_spaces(rest) <= KNOWN_FIELDS
+    }
+
+    #[inline(always)]
     fn at<'a>(&self, line: &'a [u8], index: usize) -> Option<&'a [u8]> {
         if self.known <= index {
             return None;
@@ -65,6 +115,7 @@ impl Fields {
     /// Byte by byte.
     pub(super) fn one_by_one(line: &[u8], quotes: Quotes) -> Self {
         let mut fields = Self::none_of(line);
+        fields.is_whole = true;
         let mut at = 0;
         for (start, end) in fields.starts.iter_mut().zip(&mut fields.ends) {
             let Some(token) = next_token(line, at, quotes) else {
@@ -78,45 +129,51 @@ impl Fields {
         fields
     }
 
-    fn none_of(line: &[u8]) -> Self {
+    /// Before anything is found.
+    #[inline]
+    pub(super) fn none_of(line: &[u8]) -> Self {
         let none = [0; KNOWN_FIELDS];
-        Self { starts: none, ends: none, with_quotes: false, known: 0, extra: line.len() }
+        let extra = line.len();
+        Self { starts: none, ends: none, with_quotes: false, known: 0, is_whole: false, extra }
     }
 
-    /// 64 bytes a step. `None` when the line has to be read byte by byte.
+    /// Looks for the first `wanted` fields, 64 bytes a step. False when the line has to be read byte by
+    /// byte: then what was found is of no use.
     #[inline]
-    fn scan(line: &[u8]) -> Option<Self> {
-        let mut fields = Self::none_of(line);
-        fields.with_quotes = true;
+    fn find(&mut self, line: &[u8], wanted: usize) -> bool {
+        self.with_quotes = true;
         let mut carry = Carry::default();
         let (blocks, tail) = line.as_chunks::<BLOCK>();
         let mut start = 0;
         for block in blocks {
-            let divides = carry.divides(block, u64::MAX)?;
-            if fields.take(divides, start) {
-                return Some(fields);
+            let Some(divides) = carry.divides(block, u64::MAX) else { return false };
+            if self.take(divides, start) || (wanted <= self.known && wanted < KNOWN_FIELDS) {
+                self.start_behind_ends();
+                return true;
             }
             start += BLOCK as u32;
         }
         // What fills the last block up is neither space nor quote.
         let mut last = [0; BLOCK];
-        last.get_mut(..tail.len())?.copy_from_slice(tail);
-        let divides = carry.divides(&last, (1 << tail.len()) - 1)?;
-        if fields.take(divides, start) {
-            return Some(fields);
+        for (to, from) in last.iter_mut().zip(tail) {
+            *to = *from;
         }
-        if carry.within != 0 || line.last().is_none_or(|last| *last == b' ') {
-            return None;
-        }
-        match fields.ends.get_mut(fields.known) {
-            Some(end) => {
-                *end = short(line.len());
-                fields.known += 1;
+        let Some(divides) = carry.divides(&last, (1 << tail.len()) - 1) else { return false };
+        if !self.take(divides, start) {
+            if carry.within != 0 || line.last().is_none_or(|last| *last == b' ') {
+                return false;
             }
-            None => fields.extra_follows(),
+            match self.ends.get_mut(self.known) {
+                Some(end) => {
+                    *end = short(line.len());
+                    self.known += 1;
+                }
+                None => self.extra_follows(),
+            }
+            self.is_whole = true;
         }
-        fields.start_behind_ends();
-        Some(fields)
+        self.start_behind_ends();
+        true
     }
 
     /// Ends a field at each of the spaces, given as bits. True when one follows behind the last known
@@ -126,7 +183,7 @@ impl Fields {
         while divides != 0 {
             let Some(end) = self.ends.get_mut(self.known) else {
                 self.extra_follows();
-                self.start_behind_ends();
+                self.is_whole = true;
                 return true;
             };
             *end = start + divides.trailing_zeros();
@@ -177,10 +234,13 @@ impl Default for Carry {
 
 impl Carry {
     /// The spaces that divide fields. `None` when a quote stands elsewhere than at both ends of a field,
-    /// a quote or backslash is escaped, or a field is empty. `in_line` are the bytes of the line.
+    /// a quote may be escaped, or a field is empty. `in_line` are the bytes of the line.
     #[inline]
     fn divides(&mut self, block: &[u8; BLOCK], in_line: u64) -> Option<u64> {
         let (spaces, quotes) = (equal(block, b' '), equal(block, b'"'));
+        if quotes == 0 {
+            return self.divides_without_quotes(block, spaces, in_line);
+        }
         let backslashes = equal(block, b'\\');
         // From each opening quote to before its closing one.
         let within = running_xor(quotes) ^ self.within;
@@ -188,7 +248,7 @@ impl Carry {
         let (opening, closing) = (quotes & within, quotes & !within);
         let after_division = divides << 1 | self.divided;
         let after_closing = closing << 1 | self.closed;
-        let escaped = (backslashes << 1 | self.escaped) & (quotes | backslashes);
+        let escaped = (backslashes << 1 | self.escaped) & quotes;
         let is_odd = (opening & !after_division)
             | (divides & after_division)
             | (after_closing & !divides & in_line)
@@ -197,6 +257,27 @@ impl Carry {
         self.divided = divides >> 63;
         self.closed = closing >> 63;
         self.escaped = backslashes >> 63;
+        (is_odd == 0).then_some(divides)
+    }
+
+    /// The same of a block that lies inside a text, or between texts.
+    #[inline]
+    fn divides_without_quotes(
+        &mut self,
+        block: &[u8; BLOCK],
+        spaces: u64,
+        in_line: u64,
+    ) -> Option<u64> {
+        let divides = spaces & !self.within;
+        let after_division = divides << 1 | self.divided;
+        let is_odd = (divides & after_division) | (self.closed & !divides & in_line);
+        let [.., last] = block;
+        *self = Self {
+            within: self.within,
+            divided: divides >> 63,
+            closed: 0,
+            escaped: u64::from(*last == b'\\'),
+        };
         (is_odd == 0).then_some(divides)
     }
 }
@@ -209,6 +290,18 @@ fn equal(block: &[u8; BLOCK], byte: u8) -> u64 {
     parts.iter().rev().fold(0, |bits, part| {
         bits << 16 | u64::from(u8x16::new(*part).simd_eq(wanted).to_bitmask())
     })
+}
+
+fn count_spaces(text: &[u8]) -> usize {
+    let (blocks, tail) = text.as_chunks::<BLOCK>();
+    let spaces = |block| equal(block, b' ').count_ones() as usize;
+    let in_tail = match text.last_chunk::<BLOCK>() {
+        Some(last) if !tail.is_empty() => {
+            (equal(last, b' ') >> (BLOCK - tail.len())).count_ones() as usize
+        }
+        _ => tail.iter().filter(|byte| **byte == b' ').count(),
+    };
+    blocks.iter().map(spaces).sum::<usize>() + in_tail
 }
 
 /// Each bit is the xor of all bits up to it.
@@ -279,11 +372,21 @@ mod tests {
     use super::*;
     use crate::access_log::parse::FIELD_NAMES;
 
+    fn read(line: &[u8]) -> Fields {
+        let mut fields = Fields::none_of(line);
+        fields.read_first(line);
+        fields
+    }
+
     /// Every field and the rest of a line.
     fn told<'a>(fields: &Fields, line: &'a [u8]) -> (Vec<&'a [u8]>, &'a [u8]) {
+        let first: Vec<_> = Field::ALL.iter().map_while(|field| fields.get(line, *field)).collect();
+        let fields = fields.whole(line);
         let of = |index: usize| fields.at(line, index).unwrap();
         assert!(fields.known <= FIELD_NAMES.len());
-        ((0..fields.known).map(of).collect(), &line[fields.extra..])
+        let all: Vec<_> = (0..fields.known).map(of).collect();
+        assert_eq!(all, first);
+        (all, fields.extra(line))
     }
 
     #[test]
@@ -298,10 +401,14 @@ mod tests {
                     .chain([last])
                     .collect();
                 let line = row.join(" ");
-                let fields = Fields::scan(line.as_bytes()).unwrap();
-                let expected = Fields::one_by_one(line.as_bytes(), Quotes::Strict);
-                assert_eq!(fields.known, count.min(KNOWN_FIELDS));
-                assert_eq!(told(&fields, line.as_bytes()), told(&expected, line.as_bytes()));
+                let line = line.as_bytes();
+                let expected = Fields::one_by_one(line, Quotes::Strict);
+                for wanted in [1, FIRST_FIELDS, KNOWN_FIELDS] {
+                    let mut fields = Fields::none_of(line);
+                    assert!(fields.find(line, wanted));
+                    assert!(wanted.min(count) <= fields.known && fields.known <= KNOWN_FIELDS);
+                    assert_eq!(told(&fields, line), told(&expected, line));
+                }
             }
         }
     }
@@ -321,8 +428,10 @@ mod tests {
             "\"a\"b",
             "\"a\"\"b\"",
             "\"a \\\" b\"",
-            "\"a \\\\ b\"",
-            &format!("{far}\\\\"),
+            "\"a \\\\\"",
+            &format!("\"{}\\\\\" b", &far[3..]),
+            &format!("\"{}\\\"\" b", &far[2..]),
+            &format!("\"{}\\\"\" b", &far[1..]),
             "\"a\" ",
             &format!("{far}  b"),
             &format!("{far} \"b\"c"),
@@ -331,10 +440,10 @@ mod tests {
             &format!("{far}\"b\""),
             &format!("{far} "),
         ] {
-            assert!(Fields::scan(odd.as_bytes()).is_none(), "{odd}");
             let line = odd.as_bytes();
+            assert!(!Fields::none_of(line).find(line, KNOWN_FIELDS), "{odd}");
             let strict = Fields::one_by_one(line, Quotes::Strict);
-            assert_eq!(told(&Fields::of(line), line), told(&strict, line));
+            assert_eq!(told(&read(line), line), told(&strict, line));
         }
     }
 
@@ -345,11 +454,13 @@ mod tests {
             line in prop_oneof![
                 "([ax\"\\\\ ]|\"-\"|\"[a ]{0,70}\"|[a-]{1,70} ){0,60}",
                 "((\"[a ]{0,40}\"|[a:.-]{1,40}) ){0,45}[a\"]{1,2}",
+                "([a:.-]{1,20} ){11,12}((\"[a\\\\ ]{0,40}\"|[a:\".-]{1,40}) ){9,24}[a\"]{1,2}",
+                "([a:.-]{1,20} ){11}[a\" ]{1,3} (\"[a]{0,9}[ \\\\\"]{0,2}\" ){9,24}a",
             ]
         ) {
             let line = line.as_bytes();
             let strict = Fields::one_by_one(line, Quotes::Strict);
-            prop_assert_eq!(told(&Fields::of(line), line), told(&strict, line));
+            prop_assert_eq!(told(&read(line), line), told(&strict, line));
         }
     }
 }

@@ -55,7 +55,7 @@ const FIELDS: [Field; FIELD_NAMES.len()] = [
 /// # Errors
 /// When `out` cannot be written.
 pub fn write_line(entry: &Entry<'_>, mut out: impl io::Write) -> io::Result<()> {
-    serde_json::to_writer(JsonWriter(&mut out), &Json(entry))?;
+    serde_json::to_writer(JsonWriter(&mut out), &Json(&entry.whole()))?;
     out.write_all(b"\n")
 }
 

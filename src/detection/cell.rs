@@ -1,8 +1,7 @@
 //! One target group in one five-minute window: everything that is counted while the rows stream by.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
     names::{NameId, OTHERS},
     room::Grown,
     signature::Signature,
-    tally::{ById, BySignature, PathTally, ShareTally, Span, TargetTally},
+    tally::{BySignature, PathTally, ShareTally, Span, Tallies, TargetTally},
     thresholds::WINDOW_MICROS,
 };
 
@@ -81,19 +80,19 @@ impl Answers {
 /// Everything of one window but the plain counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Details {
-    pub(super) targets: ById<TargetTally>,
-    pub(super) paths: ById<PathTally>,
-    pub(super) nodes: ById<ShareTally>,
-    pub(super) methods: ById<ShareTally>,
-    pub(super) types: ById<ShareTally>,
-    pub(super) error_reasons: ById<u64>,
+    pub(super) targets: Tallies<TargetTally>,
+    pub(super) paths: Tallies<PathTally>,
+    pub(super) nodes: Tallies<ShareTally>,
+    pub(super) methods: Tallies<ShareTally>,
+    pub(super) types: Tallies<ShareTally>,
+    pub(super) error_reasons: Tallies<u64>,
     /// The first and the last row.
     pub(super) seen: Span,
     pub(super) failures: BinaryHeap<KeptFailure>,
     /// The answers of some pairs of this window are not here: of none of them it is known when it answered.
     pub(super) is_unfollowed: bool,
     /// By node and target.
-    pub(super) answers: HashMap<(NameId, NameId), Answers, RandomState>,
+    pub(super) answers: Tallies<Answers, (NameId, NameId)>,
     pub(super) latencies: Latencies,
 }
 
@@ -189,8 +188,11 @@ impl Details {
 
     /// What is given up elsewhere is given up here: half of the answers would tell wrong pauses.
     pub(super) fn give_up_answers(&mut self, node: NameId, target: NameId) {
-        if self.answers.len() < MAX_PAIRS || self.answers.contains_key(&(node, target)) {
-            self.answers.insert((node, target), Answers { list: Vec::new(), busy: true });
+        let answers = Answers { list: Vec::new(), busy: true };
+        if let Some(kept) = self.answers.get_mut((node, target)) {
+            *kept = answers;
+        } else if self.answers.len() < MAX_PAIRS {
+            self.answers.insert((node, target), answers);
         }
     }
 
@@ -202,17 +204,18 @@ impl Details {
         answer: Answer,
         max: usize,
     ) -> usize {
-        if target == OTHERS {
+        if target == OTHERS || self.is_unfollowed {
             return 0;
         }
-        if self.is_unfollowed {
-            return 0;
-        }
-        if MAX_PAIRS <= self.answers.len() && !self.answers.contains_key(&(node, target)) {
-            self.give_up_all_answers();
-            return 0;
-        }
-        let answers = self.answers.entry((node, target)).or_default();
+        let pair = (node, target);
+        let Some(answers) = self.answers.get_mut(pair) else {
+            if MAX_PAIRS <= self.answers.len() {
+                self.give_up_all_answers();
+                return 0;
+            }
+            self.answers.insert(pair, Answers { list: vec![answer], busy: false });
+            return 1;
+        };
         if answers.busy {
             return 0;
         }
@@ -235,7 +238,7 @@ impl Details {
 
     /// Half of the pairs would tell wrong pauses.
     pub(super) fn give_up_all_answers(&mut self) {
-        self.answers = HashMap::default();
+        self.answers = Tallies::default();
         self.is_unfollowed = true;
     }
 }

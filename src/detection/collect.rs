@@ -147,7 +147,7 @@ impl Sums {
     }
 
     fn add_details(&mut self, details: &Details, in_incident: bool) {
-        for (&name, tally) in &details.targets {
+        for (name, tally) in details.targets.iter() {
             let (incident, span) = self.targets.entry(name).or_default();
             if in_incident {
                 incident.merge(tally);
@@ -161,7 +161,7 @@ impl Sums {
             return;
         }
         self.failures.extend(details.failures.iter().cloned());
-        for (&name, tally) in &details.paths {
+        for (name, tally) in details.paths.iter() {
             self.paths.entry(name).or_default().merge(tally);
         }
         for (sums, tallies) in [
@@ -169,13 +169,13 @@ impl Sums {
             (&mut self.methods, &details.methods),
             (&mut self.types, &details.types),
         ] {
-            for (&name, tally) in tallies {
+            for (name, tally) in tallies.iter() {
                 sums.entry(name).or_default().merge(tally);
             }
         }
-        for (&name, &count) in &details.error_reasons {
+        for (name, count) in details.error_reasons.iter() {
             let sum = self.error_reasons.entry(name).or_default();
-            *sum = sum.saturating_add(count);
+            *sum = sum.saturating_add(*count);
         }
     }
 }

@@ -134,6 +134,15 @@ impl Detector {
                 .map(|arn| self.last.target_group.id(&mut self.names, arn)),
         };
         let row = Row::of(entry);
+        // A failed row is asked for more than its first fields.
+        let whole;
+        let entry = match row.signature {
+            Some(_) => {
+                whole = entry.whole();
+                &whole
+            }
+            None => entry,
+        };
         let names = self.names_of(source, entry, row.signature.is_some());
         let window = row.time.div_euclid(WINDOW_MICROS);
         let found = self.groups.get_mut(&key).and_then(|group| group.windows.get_mut(&window));
@@ -174,11 +183,9 @@ impl Detector {
     /// The ids of the names in a row; an id is made when the name is new.
     fn names_of(&mut self, source: SourceId, entry: &Entry<'_>, has_signature: bool) -> RowNames {
         let request = entry.request();
-        let path = request.path().map(|path| {
-            folded_path::fold(path, &mut self.folded);
-            self.paths.id(&self.folded)
-        });
-        let reason = entry.get(Field::ErrorReason).filter(|_| has_signature);
+        let path =
+            request.path().map(|path| self.paths.id(folded_path::fold(path, &mut self.folded)));
+        let reason = if has_signature { entry.get(Field::ErrorReason) } else { None };
         RowNames {
             node: source.node,
             object: source.object,

@@ -1,7 +1,9 @@
 //! A path with its ids folded, so that `/orders/17` and `/orders/18` count as one.
 
+use super::names::MAX_NAME_BYTES;
+
 /// More segments than this are cut: they only tell strangers' paths apart.
-const MAX_SEGMENTS: usize = 8;
+const MAX_SEGMENTS: u8 = 8;
 
 /// A segment at least this long that holds letters and digits is a token, not a word.
 const TOKEN_BYTES: usize = 16;
@@ -10,30 +12,109 @@ const TOKEN_BYTES: usize = 16;
 /// or `decade` has no digit).
 const HEX_BYTES: usize = 7;
 
-/// Writes the folded form of `path` (query already cut) into `out`.
-pub(super) fn fold(path: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    for (index, segment) in path.split(|&byte| byte == b'/').enumerate() {
-        if index == 0 && segment.is_empty() {
-            continue;
+/// The folded form of `path` (from its first slash, query already cut). It is the path itself where nothing
+/// is to fold, and is written into `room` otherwise.
+#[inline]
+pub(super) fn fold<'a>(path: &'a [u8], room: &'a mut Vec<u8>) -> &'a [u8] {
+    if path.is_empty() {
+        return b"/";
+    }
+    // Without a digit there is no id: of most paths that is all to be looked for.
+    let (mut has_digit, mut slashes) = (false, 0_u8);
+    for byte in path.iter().take(MAX_NAME_BYTES) {
+        has_digit |= byte.is_ascii_digit();
+        slashes += u8::from(*byte == b'/');
+    }
+    if has_digit || MAX_SEGMENTS < slashes {
+        return fold_segments(path, room);
+    }
+    path
+}
+
+fn fold_segments<'a>(path: &'a [u8], room: &'a mut Vec<u8>) -> &'a [u8] {
+    room.clear();
+    // What stands in `room` is the path up to here.
+    let mut written = 0;
+    let mut segments = 0;
+    let mut segment = Segment::from(1);
+    let mut end_segment = |segment: &Segment, at: usize| {
+        if let Some(id) = segment.id(at) {
+            room.extend_from_slice(path.get(written..id.start).unwrap_or_default());
+            room.extend_from_slice(b"{id}");
+            written = id.end;
         }
-        if MAX_SEGMENTS < index {
-            out.extend_from_slice(b"/...");
-            return;
+        segments += 1;
+        if segments == MAX_SEGMENTS && at < path.len() {
+            room.extend_from_slice(path.get(written..at).unwrap_or_default());
+            room.extend_from_slice(b"/...");
+            written = path.len();
         }
-        out.push(b'/');
-        // `17.csv` is an id as well, and its ending says what it is.
-        let dot = memchr::memrchr(b'.', segment).filter(|dot| 0 < *dot).unwrap_or(segment.len());
-        let (name, ending) = segment.split_at(dot);
-        if is_id(name) {
-            out.extend_from_slice(b"{id}");
-            out.extend_from_slice(ending);
+        segments == MAX_SEGMENTS
+    };
+    for (at, byte) in path.iter().enumerate().skip(1) {
+        if *byte != b'/' {
+            segment.add(*byte, at);
+        } else if end_segment(&segment, at) {
+            return room;
         } else {
-            out.extend_from_slice(segment);
+            segment = Segment::from(at + 1);
         }
     }
-    if out.is_empty() {
-        out.push(b'/');
+    end_segment(&segment, path.len());
+    if written == 0 {
+        return path;
+    }
+    room.extend_from_slice(path.get(written..).unwrap_or_default());
+    room
+}
+
+/// A part of a path between two slashes, while its bytes are looked at.
+struct Segment {
+    start: usize,
+    classes: Classes,
+    /// Where its last point stands, and the classes before it: `17.csv` is an id as well, and its ending
+    /// says what it is.
+    name: Option<(usize, Classes)>,
+}
+
+impl Segment {
+    fn from(start: usize) -> Self {
+        Self { start, classes: Classes { any: 0, all: u8::MAX }, name: None }
+    }
+
+    #[inline]
+    fn add(&mut self, byte: u8, at: usize) {
+        if byte == b'.' && self.start < at {
+            self.name = Some((at, self.classes));
+        }
+        let class = CLASSES.get(usize::from(byte)).copied().unwrap_or(0);
+        self.classes.any |= class;
+        self.classes.all &= class;
+    }
+
+    /// Where an id stands in the segment, which ends at `end`.
+    #[inline]
+    fn id(&self, end: usize) -> Option<std::ops::Range<usize>> {
+        let (end, classes) = self.name.unwrap_or((end, self.classes));
+        classes.is_id(end - self.start).then_some(self.start..end)
+    }
+}
+
+/// Of some bytes: what any of them is, and what all of them are.
+#[derive(Clone, Copy)]
+struct Classes {
+    any: u8,
+    all: u8,
+}
+
+impl Classes {
+    #[inline]
+    fn is_id(self, bytes: usize) -> bool {
+        let is = |class: u8| self.all & class != 0;
+        self.any & DIGITS != 0
+            && (is(DIGITS)
+                || (is(HEXADECIMAL) && HEX_BYTES <= bytes)
+                || (is(TOKEN) && TOKEN_BYTES <= bytes))
     }
 }
 
@@ -58,20 +139,6 @@ const CLASSES: [u8; 256] = {
     }
 };
 
-fn is_id(segment: &[u8]) -> bool {
-    let (mut any, mut all) = (0, u8::MAX);
-    for byte in segment {
-        let class = CLASSES.get(usize::from(*byte)).copied().unwrap_or(0);
-        any |= class;
-        all &= class;
-    }
-    let is = |class: u8| all & class != 0;
-    any & DIGITS != 0
-        && (is(DIGITS)
-            || (is(HEXADECIMAL) && HEX_BYTES <= segment.len())
-            || (is(TOKEN) && TOKEN_BYTES <= segment.len()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +158,15 @@ mod tests {
             ("/t/Zm9vYmFyYmF6cXV4MQ", "/t/{id}"),
             ("/a/b/c/d/e/f/g/h/i/j", "/a/b/c/d/e/f/g/h/..."),
             ("/a//b/", "/a//b/"),
+            ("/.1", "/.1"),
+            ("/a.1.7/7", "/a.1.7/{id}"),
+            ("/12/a/b/c/d/e/f/34.7", "/{id}/a/b/c/d/e/f/{id}.7"),
+            ("/12/a/b/c/d/e/f/34.7/", "/{id}/a/b/c/d/e/f/{id}.7/..."),
+            ("//", "//"),
         ] {
-            let mut out = Vec::new();
-            fold(path.as_bytes(), &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), expected, "{path}");
+            let mut room = b"of the path before".to_vec();
+            let folded = fold(path.as_bytes(), &mut room);
+            assert_eq!(std::str::from_utf8(folded).unwrap(), expected, "{path}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Names that occur again and again (targets, paths, nodes), each kept once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{hash::BuildHasher as _, sync::Arc};
 
 use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 
 /// A kept name: an index into its [`Names`].
 pub(super) type NameId = u32;
@@ -11,15 +12,23 @@ pub(super) type NameId = u32;
 pub(super) const OTHERS: NameId = 0;
 
 /// A name longer than this is cut: no path needs more to be recognised.
-const MAX_NAME_BYTES: usize = 160;
+pub(super) const MAX_NAME_BYTES: usize = 160;
+
+/// Names that are found again without the hash of all their bytes: more than the targets and paths that
+/// most rows name, in a kilobyte.
+const RECENT: usize = 256;
 
 /// A bounded set of names. What comes after the bound is counted as `others`, so that strangers who
 /// ask for a new path with every request cannot fill the memory.
 #[derive(Debug)]
 pub(super) struct Names {
+    /// Where in the list a name stands.
+    ids: HashTable<NameId>,
     /// Strangers choose the names: the hash is seeded anew in every process.
-    ids: HashMap<Box<[u8]>, NameId, RandomState>,
+    hasher: RandomState,
     list: Vec<Arc<str>>,
+    /// Names that were looked up lately, each where its first and last bytes say.
+    recent: Box<[NameId; RECENT]>,
     limit: usize,
     max_bytes: usize,
     overflowed: bool,
@@ -33,8 +42,10 @@ impl Names {
     /// Names of up to `max_bytes`; what is longer is cut.
     pub(super) fn with_longest(limit: usize, max_bytes: usize) -> Self {
         Self {
-            ids: HashMap::default(),
+            ids: HashTable::new(),
+            hasher: RandomState::default(),
             list: vec![Arc::from("others")],
+            recent: Box::new([OTHERS; RECENT]),
             limit,
             max_bytes,
             overflowed: false,
@@ -42,20 +53,39 @@ impl Names {
     }
 
     /// The id of a name; allocates only when the name is new.
+    #[inline]
     pub(super) fn id(&mut self, name: &[u8]) -> NameId {
         let name = name.get(..self.max_bytes).unwrap_or(name);
-        if let Some(id) = self.ids.get(name) {
+        let place = recent_place(name);
+        if let Some(&id) = self.recent.get(place)
+            && id != OTHERS
+            && self.list.get(id as usize).is_some_and(|kept| kept.as_bytes() == name)
+        {
+            return id;
+        }
+        let id = self.looked_up(name);
+        if let Some(recent) = self.recent.get_mut(place) {
+            *recent = id;
+        }
+        id
+    }
+
+    fn looked_up(&mut self, name: &[u8]) -> NameId {
+        let name = String::from_utf8_lossy(name);
+        let hash = self.hasher.hash_one(name.as_bytes());
+        let list = &self.list;
+        let kept = |id: NameId| list.get(id as usize).map(|kept| kept.as_bytes());
+        if let Some(id) = self.ids.find(hash, |id| kept(*id) == Some(name.as_bytes())) {
             return *id;
         }
-        if self.limit <= self.list.len() {
+        let Ok(id) = NameId::try_from(list.len()) else { return OTHERS };
+        if self.limit <= list.len() {
             self.overflowed = true;
             return OTHERS;
         }
-        let Ok(id) = NameId::try_from(self.list.len()) else {
-            return OTHERS;
-        };
-        self.ids.insert(name.into(), id);
-        self.list.push(Arc::from(String::from_utf8_lossy(name)));
+        let hasher = &self.hasher;
+        self.ids.insert_unique(hash, id, |id| hasher.hash_one(kept(*id).unwrap_or_default()));
+        self.list.push(Arc::from(name));
         id
     }
 
@@ -72,6 +102,19 @@ impl Names {
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed
     }
+}
+
+/// Where a name stands among the recent ones. Whoever chooses two names for one place makes them be looked
+/// up with all their bytes, as they would be without.
+#[inline]
+fn recent_place(name: &[u8]) -> usize {
+    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)), 0),
+    };
+    // An odd number with bits all over (of the golden ratio): what differs low differs high as well.
+    let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(mixed >> 32).unwrap_or(0) % RECENT
 }
 
 /// The name that was looked up last, so that a field which says the same row after row is compared and
@@ -96,5 +139,47 @@ impl LastName {
         self.name.clear();
         self.name.extend_from_slice(name.get(..MAX_NAME_BYTES).unwrap_or(name));
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_id_until_there_are_too_many() {
+        let mut names = Names::new(6);
+        let mut id = |name: &str| names.id(name.as_bytes());
+        let long = "x".repeat(MAX_NAME_BYTES);
+        let all = ["others", "", "/a", "/b", &long].map(&mut id);
+        assert_eq!(all, [1, 2, 3, 4, 5]);
+        assert_eq!(["others", "", "/a", "/b", &format!("{long}y")].map(&mut id), all);
+        assert_eq!([id("/c"), id("/a"), id("/c"), id("others")], [OTHERS, 3, OTHERS, 1]);
+        assert!(names.overflowed());
+        assert_eq!(
+            [&*names.get(3), &*names.get(OTHERS), &*names.get(99)],
+            ["/a", "others", "others"]
+        );
+    }
+
+    #[test]
+    fn names_of_one_place_among_the_recent_ones_stay_apart() {
+        let mut names = Names::new(10_000);
+        let ids = |names: &mut Names| -> Vec<NameId> {
+            (0..3_000).map(|i| names.id(format!("/path/{i}/to").as_bytes())).collect()
+        };
+        let first = ids(&mut names);
+        assert_eq!(first, (1..=3_000).collect::<Vec<_>>());
+        assert_eq!(ids(&mut names), first);
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_kept_as_it_is_shown() {
+        let mut names = Names::new(10);
+        assert_eq!(
+            [names.id(b"/\xff"), names.id(b"/\xfe"), names.id("/\u{fffd}".as_bytes())],
+            [1; 3]
+        );
+        assert_eq!(&*names.get(1), "/\u{fffd}");
     }
 }

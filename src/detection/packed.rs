@@ -19,7 +19,7 @@ use super::{
     names::{NameId, Names, OTHERS},
     room::Room,
     signature::Signature,
-    tally::{self, ById, PathTally, ShareTally, Span, Tally, TargetTally},
+    tally::{PathTally, ShareTally, Span, Tallies, Tally, TargetTally},
 };
 
 /// The form of the bytes. Another number is not read: items live for days only.
@@ -233,7 +233,7 @@ impl<'a> Packing<'a> {
         let methods = methods.into_iter().map(|(id, it)| (self.name(id), it)).collect();
         let types = by_name(&details.types, &detector.names);
         let types = types.into_iter().map(|(id, it)| (self.name(id), it)).collect();
-        let mut reasons: Vec<_> = details.error_reasons.iter().map(|(id, it)| (*id, *it)).collect();
+        let mut reasons: Vec<_> = details.error_reasons.iter().map(|(id, it)| (id, *it)).collect();
         reasons.sort_by_cached_key(|(id, _)| detector.names.get(*id));
         let error_reasons = reasons.into_iter().map(|(id, it)| (self.name(id), it)).collect();
         let mut failures: Vec<&KeptFailure> = details.failures.iter().collect();
@@ -241,7 +241,7 @@ impl<'a> Packing<'a> {
         failures.sort();
         let failures = failures.into_iter().map(|kept| self.failure(kept)).collect();
         let mut answers: Vec<_> =
-            details.answers.iter().map(|((_, target), it)| (*target, it)).collect();
+            details.answers.iter().map(|((_, target), it)| (target, it)).collect();
         answers.sort_by_cached_key(|(target, _)| detector.names.get(*target));
         let answers = answers
             .into_iter()
@@ -296,8 +296,8 @@ impl<'a> Packing<'a> {
     }
 }
 
-fn by_name<T: Copy>(tallies: &ById<T>, names: &Names) -> Vec<(NameId, T)> {
-    let mut list: Vec<_> = tallies.iter().map(|(id, tally)| (*id, *tally)).collect();
+fn by_name<T: Copy + Default>(tallies: &Tallies<T>, names: &Names) -> Vec<(NameId, T)> {
+    let mut list: Vec<_> = tallies.iter().map(|(id, tally)| (id, *tally)).collect();
     list.sort_by_cached_key(|(id, _)| (*id != OTHERS, names.get(*id)));
     list
 }
@@ -403,25 +403,26 @@ impl Packed {
         let pathed = Ids { list: &self.paths, ids: vec![None; self.paths.len()] };
         let (mut named, mut pathed) = (named, pathed);
         for (name, more) in &group.targets {
-            tally::of(&mut details.targets, named.id(*name, names)).merge(more);
+            details.targets.add(named.id(*name, names), |sum| sum.merge(more));
         }
         for (to, from) in
             [(&mut details.methods, &group.methods), (&mut details.types, &group.types)]
         {
             for (name, more) in from {
-                tally::of(to, named.id(*name, names)).merge(more);
+                to.add(named.id(*name, names), |sum| sum.merge(more));
             }
         }
         for (path, more) in &group.paths {
-            tally::of(&mut details.paths, pathed.id(*path, paths)).merge(more);
+            details.paths.add(pathed.id(*path, paths), |sum| sum.merge(more));
         }
         for more in &group.nodes {
-            tally::of(&mut details.nodes, source.node).merge(more);
+            details.nodes.add(source.node, |sum| sum.merge(more));
         }
         details.seen.merge(group.seen);
         for (name, more) in &group.error_reasons {
-            let sum = tally::of(&mut details.error_reasons, named.id(*name, names));
-            *sum = sum.saturating_add(*more);
+            details
+                .error_reasons
+                .add(named.id(*name, names), |sum| *sum = sum.saturating_add(*more));
         }
         for it in group.failures {
             let Some(&signature) = Signature::ALL.get(usize::from(it.signature)) else { continue };

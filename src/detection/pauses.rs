@@ -69,7 +69,7 @@ impl Answered {
                 continue;
             };
             let base = window * WINDOW_MILLIS;
-            for (&pair, answers) in &details.answers {
+            for (pair, answers) in details.answers.iter() {
                 if answers.busy {
                     answered.busy.entry(pair).or_default().push(window);
                     continue;

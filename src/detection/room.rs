@@ -346,7 +346,7 @@ mod tests {
         let followed = |it: &&&Details| it.answers.values().filter(|it| !it.busy).count() == 10;
         let first = details.iter().position(|it| followed(&it)).unwrap();
         assert!(0 < first && first < 10, "{first}");
-        assert!(details[..first].iter().all(|it| it.is_unfollowed && it.answers.is_empty()));
+        assert!(details[..first].iter().all(|it| it.is_unfollowed && it.answers.len() == 0));
         assert!(details[first..].iter().all(|it| followed(&it)));
     }
 

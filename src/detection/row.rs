@@ -8,7 +8,6 @@ use super::{
     names::NameId,
     room::{Grown, Room},
     signature::Signature,
-    tally,
     thresholds::WINDOW_MICROS,
 };
 use crate::access_log::{Entry, Field};
@@ -68,7 +67,7 @@ impl Row {
             }
         };
         let signature = match elb_status {
-            Some(502 | 504) => Signature::of(entry),
+            Some(502 | 504) => Signature::of(&entry.whole()),
             _ => None,
         };
         Self {
@@ -145,7 +144,7 @@ impl Row {
             self.add_to_path(details, names, is_failure);
         }
         if let Some(reason) = names.error_reason {
-            *tally::of(&mut details.error_reasons, reason) += 1;
+            details.error_reasons.add(reason, |count| *count += 1);
         }
         if self.is_success
             && let Some(seconds) = self.target_seconds
@@ -174,53 +173,56 @@ impl Row {
         ];
         for (tallies, name) in keys {
             if let Some(name) = name {
-                let tally = tally::of(tallies, name);
-                tally.requests += 1;
-                tally.failures += u64::from(is_failure);
+                tallies.add(name, |tally| {
+                    tally.requests += 1;
+                    tally.failures += u64::from(is_failure);
+                });
             }
         }
     }
 
     fn add_to_target(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
         let Some(name) = names.target else { return };
-        let tally = tally::of(&mut details.targets, name);
-        tally.requests += 1;
-        tally.seen.add(self.time);
-        tally.last_start = tally.last_start.max(self.start);
-        if self.is_success {
-            tally.successes += 1;
-            tally.success.add(self.time);
-            // The upload of a body may count into the same time.
-            let is_small = self.received_bytes < MAX_WITHOUT_BODY;
-            let is_repeated = self.request_seconds.is_some_and(is_repeated_syn);
-            tally.slow_connects += u64::from(is_small && is_repeated);
-        }
-        if is_failure && let Some(signature) = self.signature {
-            tally.failures += 1;
-            tally.failure.add(self.time);
-            if let Some(count) = tally.signatures.get_mut(signature as usize) {
-                *count += 1;
+        details.targets.add(name, |tally| {
+            tally.requests += 1;
+            tally.seen.add(self.time);
+            tally.last_start = tally.last_start.max(self.start);
+            if self.is_success {
+                tally.successes += 1;
+                tally.success.add(self.time);
+                // The upload of a body may count into the same time.
+                let is_small = self.received_bytes < MAX_WITHOUT_BODY;
+                let is_repeated = self.request_seconds.is_some_and(is_repeated_syn);
+                tally.slow_connects += u64::from(is_small && is_repeated);
             }
-        }
+            if is_failure && let Some(signature) = self.signature {
+                tally.failures += 1;
+                tally.failure.add(self.time);
+                if let Some(count) = tally.signatures.get_mut(signature as usize) {
+                    *count += 1;
+                }
+            }
+        });
     }
 
     fn add_to_path(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
         let Some(name) = names.path else { return };
-        let tally = tally::of(&mut details.paths, name);
-        tally.requests += 1;
-        if self.is_success {
-            tally.successes += 1;
-            tally.success_bytes = tally.success_bytes.saturating_add(self.received_bytes);
-            tally.largest_success_bytes = tally.largest_success_bytes.max(self.received_bytes);
-            let millis = self.target_seconds.map(|seconds| (seconds * 1000.0) as i64);
-            tally.longest_success = tally.longest_success.max(millis);
-        }
-        if is_failure && let Some(signature) = self.signature {
-            tally.failures += 1;
-            if let Some(count) = tally.signatures.get_mut(signature as usize) {
-                *count += 1;
+        details.paths.add(name, |tally| {
+            tally.requests += 1;
+            if self.is_success {
+                tally.successes += 1;
+                tally.success_bytes = tally.success_bytes.saturating_add(self.received_bytes);
+                tally.largest_success_bytes = tally.largest_success_bytes.max(self.received_bytes);
+                let millis = self.target_seconds.map(|seconds| (seconds * 1000.0) as i64);
+                tally.longest_success = tally.longest_success.max(millis);
             }
-        }
+            if is_failure && let Some(signature) = self.signature {
+                tally.failures += 1;
+                if let Some(count) = tally.signatures.get_mut(signature as usize) {
+                    *count += 1;
+                }
+            }
+        });
     }
 
     /// The row as it is kept.

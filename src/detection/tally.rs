@@ -1,6 +1,6 @@
 //! What is counted of one target, one path, one node, one method: only what the evidence needs of each.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,92 @@ const MAX_KEYS: usize = 1024;
 /// Something by the id of a name. Ids are given in order, so no stranger chooses them and the fastest
 /// hash does.
 pub(super) type ById<T> = HashMap<NameId, T, RandomState>;
+
+/// So many keys are looked through one after the other: they are in one or two cache lines, and nothing
+/// has to be hashed. A window mostly has fewer targets, nodes and methods.
+const FEW: usize = 16;
+
+/// Something by the id of a name, found again without a hash while there are few: each row looks up six.
+#[derive(Debug, Clone)]
+pub(super) struct Tallies<T, K = NameId> {
+    keys: Vec<K>,
+    values: Vec<T>,
+    /// Where a key stands, once they are not few.
+    places: HashMap<K, u32, RandomState>,
+    /// Where the key of the row before stands.
+    last: usize,
+}
+
+impl<T, K> Default for Tallies<T, K> {
+    fn default() -> Self {
+        Self { keys: Vec::new(), values: Vec::new(), places: HashMap::default(), last: 0 }
+    }
+}
+
+impl<T: Default, K: Copy + Eq + Hash> Tallies<T, K> {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.keys.iter().copied().zip(&self.values)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.iter()
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut()
+    }
+
+    /// What stands under a key.
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        if self.keys.get(self.last) != Some(&key) {
+            self.last = if self.keys.len() <= FEW {
+                self.keys.iter().position(|it| *it == key)?
+            } else {
+                *self.places.get(&key)? as usize
+            };
+        }
+        self.values.get_mut(self.last)
+    }
+
+    /// Puts something under a key that has nothing yet.
+    pub(super) fn insert(&mut self, key: K, value: T) {
+        self.last = self.keys.len();
+        self.keys.push(key);
+        self.values.push(value);
+        if FEW < self.keys.len() {
+            let from = self.places.len();
+            let new = (0..).zip(&self.keys).skip(from).map(|(place, key)| (*key, place));
+            self.places.extend(new);
+        }
+    }
+}
+
+impl<T: Default> Tallies<T> {
+    /// Adds to the tally of a name, or to that of `others` when there are too many names; true when the
+    /// name is new.
+    #[inline]
+    pub(super) fn add(&mut self, name: NameId, add: impl FnOnce(&mut T)) -> bool {
+        if let Some(tally) = self.get_mut(name) {
+            add(tally);
+            return false;
+        }
+        if MAX_KEYS <= self.keys.len()
+            && let Some(others) = self.get_mut(OTHERS)
+        {
+            add(others);
+            return false;
+        }
+        let mut tally = T::default();
+        add(&mut tally);
+        self.insert(if MAX_KEYS <= self.keys.len() { OTHERS } else { name }, tally);
+        true
+    }
+}
 
 /// Failures by signature.
 pub(super) type BySignature = [u64; Signature::ALL.len()];
@@ -45,13 +131,6 @@ impl Span {
 /// Something that is counted under keys. What is kept elsewhere may lie, so sums saturate.
 pub(super) trait Tally: Default {
     fn merge(&mut self, other: &Self);
-}
-
-/// The tally of a key, or of `others` when there are too many keys.
-pub(super) fn of<T: Default>(tallies: &mut ById<T>, name: NameId) -> &mut T {
-    let name =
-        if MAX_KEYS <= tallies.len() && !tallies.contains_key(&name) { OTHERS } else { name };
-    tallies.entry(name).or_default()
 }
 
 /// Requests and failures of one method, type or node.

@@ -20,6 +20,9 @@ const MAX_PAIRS: usize = 4096;
 /// second a connection is never idle for the seconds that a keep-alive timeout takes.
 pub(super) const MAX_ANSWERS: usize = 6000;
 
+/// A pair takes as much memory as so many answers, whatever it has: its names, its list, its place.
+const PAIR_ANSWERS: usize = 8;
+
 /// A failed row as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeptFailure {
@@ -29,8 +32,8 @@ pub(super) struct KeptFailure {
     pub(super) time: i64,
     pub(super) created: Option<i64>,
     pub(super) signature: Signature,
-    /// The three processing times in milliseconds; -1000 for -1.
-    pub(super) times: [Option<i64>; 3],
+    /// The three processing times in milliseconds, up to eleven days; -1000 for -1.
+    pub(super) times: [Option<i32>; 3],
     pub(super) target: Option<NameId>,
     pub(super) path: Option<NameId>,
     pub(super) method: Option<NameId>,
@@ -196,7 +199,8 @@ impl Details {
         }
     }
 
-    /// Keeps an answer, unless the pair has `max` already; tells how many more are kept than before.
+    /// Keeps an answer, unless the pair has `max` already; tells how many more are kept than before, a new
+    /// pair counted in.
     pub(super) fn keep_answer(
         &mut self,
         node: NameId,
@@ -214,7 +218,7 @@ impl Details {
                 return 0;
             }
             self.answers.insert(pair, Answers { list: vec![answer], busy: false });
-            return 1;
+            return 1 + PAIR_ANSWERS;
         };
         if answers.busy {
             return 0;
@@ -227,12 +231,28 @@ impl Details {
         1
     }
 
-    /// Answers and failed rows that are kept.
+    /// Answers, tallies and failed rows that are kept.
     pub(super) fn size(&self) -> Grown {
         Grown {
             cells: 0,
-            answers: self.answers.values().map(|it| it.list.len()).sum(),
+            answers: self.answers.values().map(|it| it.list.len() + PAIR_ANSWERS).sum(),
+            tallies: self.targets.len()
+                + self.paths.len()
+                + self.nodes.len()
+                + self.methods.len()
+                + self.types.len()
+                + self.error_reasons.len(),
             failures: self.failures.len(),
+        }
+    }
+
+    /// Leaves the tallies of each kind that say most.
+    pub(super) fn cut_tallies(&mut self, most: usize) {
+        self.targets.cut(most);
+        self.paths.cut(most);
+        self.error_reasons.cut(most);
+        for shares in [&mut self.nodes, &mut self.methods, &mut self.types] {
+            shares.cut(most);
         }
     }
 

@@ -12,13 +12,11 @@ use super::{
         Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, Minute, PathEvidence, Quantiles,
         Share, TargetEvidence, Window,
     },
-    names::NameId,
+    names::{NameId, OTHERS},
     pauses::Answered,
     signature::Signature,
     spikes::WindowRange,
-    tally::{
-        ById, BySignature, PathTally, ShareTally, Span, Tally as _, TargetTally, merge_signatures,
-    },
+    tally::{ById, BySignature, PathTally, ShareTally, Span, Tally as _, TargetTally},
     thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
     trickles,
 };
@@ -87,7 +85,7 @@ pub(super) fn evidence(
         signatures: by_signature(&sums.signatures),
         targets: targets(detector, &sums.targets, &answered, &sums.around_failures),
         paths: paths(detector, &sums.paths),
-        paths_are_complete: !detector.paths_overflowed(),
+        paths_are_complete: !detector.paths_overflowed() && !sums.paths.contains_key(&OTHERS),
         nodes: shares(detector, &sums.nodes),
         methods: shares(detector, &sums.methods),
         types: shares(detector, &sums.types),
@@ -114,7 +112,7 @@ pub(super) fn evidence(
 }
 
 #[derive(Default)]
-struct Sums {
+struct Sums<'a> {
     counts: Counts,
     around: Counts,
     successes_without_target: u64,
@@ -127,18 +125,20 @@ struct Sums {
     types: ById<ShareTally>,
     error_reasons: ById<u64>,
     latencies: Latencies,
-    failures: Vec<KeptFailure>,
-    around_failures: Vec<KeptFailure>,
+    failures: Vec<&'a KeptFailure>,
+    around_failures: Vec<&'a KeptFailure>,
     seen: Span,
     minutes: Vec<Minute>,
 }
 
-impl Sums {
-    fn add(&mut self, cell: &Cell, in_incident: bool) {
+impl<'a> Sums<'a> {
+    fn add(&mut self, cell: &'a Cell, in_incident: bool) {
         self.successes_without_target += cell.successes_without_target;
         if in_incident {
             self.counts.add(&cell.counts);
-            merge_signatures(&mut self.signatures, &cell.signatures);
+            for (sum, more) in self.signatures.iter_mut().zip(&cell.signatures) {
+                *sum = sum.saturating_add(*more);
+            }
         } else {
             self.around.add(&cell.counts);
         }
@@ -146,7 +146,7 @@ impl Sums {
         self.add_details(details, in_incident);
     }
 
-    fn add_details(&mut self, details: &Details, in_incident: bool) {
+    fn add_details(&mut self, details: &'a Details, in_incident: bool) {
         for (name, tally) in details.targets.iter() {
             let (incident, span) = self.targets.entry(name).or_default();
             if in_incident {
@@ -156,11 +156,11 @@ impl Sums {
         }
         self.seen.merge(details.seen);
         self.latencies.merge(&details.latencies);
-        self.around_failures.extend(details.failures.iter().cloned());
+        self.around_failures.extend(&details.failures);
         if !in_incident {
             return;
         }
-        self.failures.extend(details.failures.iter().cloned());
+        self.failures.extend(&details.failures);
         for (name, tally) in details.paths.iter() {
             self.paths.entry(name).or_default().merge(tally);
         }
@@ -180,20 +180,16 @@ impl Sums {
     }
 }
 
-fn by_signature(counts: &BySignature) -> BTreeMap<Signature, u64> {
-    Signature::ALL
-        .into_iter()
-        .zip(counts)
-        .filter(|(_, count)| 0 < **count)
-        .map(|(signature, &count)| (signature, count))
-        .collect()
+fn by_signature<T: Copy + Into<u64>>(counts: &[T]) -> BTreeMap<Signature, u64> {
+    let counts = counts.iter().map(|&count| count.into());
+    Signature::ALL.into_iter().zip(counts).filter(|(_, count)| 0 < *count).collect()
 }
 
 fn targets(
     detector: &Detector,
     tallies: &ById<(TargetTally, TargetTally)>,
     answered: &Answered,
-    failures: &[KeptFailure],
+    failures: &[&KeptFailure],
 ) -> Vec<TargetEvidence> {
     let pairs = refused_pairs(answered, failures);
     let mut list: Vec<_> = tallies
@@ -221,7 +217,7 @@ fn targets(
 }
 
 /// Per target: pairs of refused connections that follow each other, and those with an answer between.
-fn refused_pairs(answered: &Answered, failures: &[KeptFailure]) -> HashMap<NameId, (u64, u64)> {
+fn refused_pairs(answered: &Answered, failures: &[&KeptFailure]) -> HashMap<NameId, (u64, u64)> {
     let mut refused: HashMap<NameId, Vec<i64>> = HashMap::new();
     for kept in failures.iter().filter(|kept| kept.signature == Signature::NotConnected) {
         if let Some(target) = kept.target {
@@ -270,22 +266,22 @@ fn shares(detector: &Detector, tallies: &ById<ShareTally>) -> Vec<Share> {
     list
 }
 
-fn failure_row(detector: &Detector, kept: KeptFailure, answered: &Answered) -> FailureRow {
-    let gaps = answered.before(&kept);
-    let after = answered.path_before(&kept).map(|path| detector.paths.get(path));
+fn failure_row(detector: &Detector, kept: &KeptFailure, answered: &Answered) -> FailureRow {
+    let gaps = answered.before(kept);
+    let after = answered.path_before(kept).map(|path| detector.paths.get(path));
     FailureRow {
         time: kept.time,
         created: kept.created,
         signature: kept.signature,
         elapsed: kept.created.map(|created| (kept.time - created).max(0) as f64 / 1e6),
-        times: kept.times.map(|time| time.map(|millis| millis as f64 / 1000.0)),
+        times: kept.times.map(|time| time.map(|millis| f64::from(millis) / 1000.0)),
         target: kept.target.map(|name| detector.name(name)),
         path: kept.path.map(|name| detector.paths.get(name)),
         method: kept.method.map(|name| detector.name(name)),
         node: detector.name(kept.node),
         error_reason: kept.error_reason.map(|name| detector.name(name)),
         received_bytes: kept.received_bytes,
-        trace_id: kept.trace_id.map(Arc::from),
+        trace_id: kept.trace_id.as_deref().map(Arc::from),
         object: detector.objects.get(kept.object),
         gaps,
         after,

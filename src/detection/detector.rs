@@ -79,7 +79,8 @@ pub(super) struct GroupKey {
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) windows: BTreeMap<i64, Cell>,
+    /// Boxed: the nodes of the tree are half empty, and there may be 50,000 windows.
+    pub(super) windows: BTreeMap<i64, Box<Cell>>,
 }
 
 impl Detector {
@@ -207,7 +208,7 @@ impl Detector {
         self.cells += 1;
         let details = self.has_room_for_details().then(Box::<Details>::default);
         let windows = &mut self.groups.entry(key).or_default().windows;
-        windows.insert(window, Cell { details, ..Cell::default() });
+        windows.insert(window, Box::new(Cell { details, ..Cell::default() }));
     }
 
     /// Everything that was counted, over all target groups and windows.

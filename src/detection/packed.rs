@@ -68,7 +68,7 @@ struct Failure {
     time: i64,
     created: Option<i64>,
     signature: u8,
-    times: [Option<i64>; 3],
+    times: [Option<i32>; 3],
     target: Option<u32>,
     path: Option<u32>,
     method: Option<u32>,
@@ -173,19 +173,12 @@ impl Group {
             |span: Span| span.0.is_none_or(|(from, to)| is_time(from) && is_time(to) && from <= to);
         let is_target = |it: &TargetTally| {
             most(&[it.requests, it.failures, it.successes, it.slow_connects])
-                && most(&it.signatures)
                 && [it.seen, it.success, it.failure].into_iter().all(is_span)
                 && it.last_start.is_none_or(is_time)
         };
-        let is_path = |it: &PathTally| {
-            most(&[it.requests, it.failures, it.successes]) && most(&it.signatures)
-        };
+        let is_path = |it: &PathTally| most(&[it.requests, it.failures, it.successes]);
         let is_share = |it: &ShareTally| most(&[it.requests, it.failures]);
-        let is_failure = |it: &Failure| {
-            is_time(it.time)
-                && it.created.is_none_or(is_time)
-                && it.times.iter().flatten().all(|millis| millis.unsigned_abs() <= MOST_ROWS)
-        };
+        let is_failure = |it: &Failure| is_time(it.time) && it.created.is_none_or(is_time);
         self.targets.iter().all(|(_, it)| is_target(it))
             && self.paths.iter().all(|(_, it)| is_path(it))
             && self.nodes.iter().all(is_share)
@@ -402,27 +395,28 @@ impl Packed {
         let named = Ids { list: &self.names, ids: vec![None; self.names.len()] };
         let pathed = Ids { list: &self.paths, ids: vec![None; self.paths.len()] };
         let (mut named, mut pathed) = (named, pathed);
+        let most = room.tallies_each();
         for (name, more) in &group.targets {
-            details.targets.add(named.id(*name, names), |sum| sum.merge(more));
+            details.targets.add(named.id(*name, names), most, |sum| sum.merge(more));
         }
         for (to, from) in
             [(&mut details.methods, &group.methods), (&mut details.types, &group.types)]
         {
             for (name, more) in from {
-                to.add(named.id(*name, names), |sum| sum.merge(more));
+                to.add(named.id(*name, names), most, |sum| sum.merge(more));
             }
         }
         for (path, more) in &group.paths {
-            details.paths.add(pathed.id(*path, paths), |sum| sum.merge(more));
+            details.paths.add(pathed.id(*path, paths), most, |sum| sum.merge(more));
         }
         for more in &group.nodes {
-            details.nodes.add(source.node, |sum| sum.merge(more));
+            details.nodes.add(source.node, most, |sum| sum.merge(more));
         }
         details.seen.merge(group.seen);
         for (name, more) in &group.error_reasons {
             details
                 .error_reasons
-                .add(named.id(*name, names), |sum| *sum = sum.saturating_add(*more));
+                .add(named.id(*name, names), most, |sum| *sum = sum.saturating_add(*more));
         }
         for it in group.failures {
             let Some(&signature) = Signature::ALL.get(usize::from(it.signature)) else { continue };
@@ -498,7 +492,7 @@ mod tests {
         assert!(packed(|_| ()).is_ok());
         let lies: [fn(&mut Group); 7] = [
             |group| group.targets[0].1.requests += 1,
-            |group| group.targets[0].1.signatures[0] = u64::MAX,
+            |group| group.targets[0].1.slow_connects = u64::MAX,
             |group| group.targets[0].1.seen = Span(Some((2, 1))),
             |group| group.targets[0].1.last_start = Some(i64::MAX),
             |group| group.seen = Span(Some((-1, 1))),

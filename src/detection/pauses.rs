@@ -154,9 +154,9 @@ impl Answered {
     }
 
     /// The pauses before the early closed requests among `failures`, and before successful ones.
-    pub(super) fn pauses(&self, detector: &Detector, failures: &[KeptFailure]) -> Pauses {
-        let mut early: Vec<&KeptFailure> =
-            failures.iter().filter(|kept| kept.signature == Signature::ClosedEarly).collect();
+    pub(super) fn pauses(&self, detector: &Detector, failures: &[&KeptFailure]) -> Pauses {
+        let early = failures.iter().filter(|kept| kept.signature == Signature::ClosedEarly);
+        let mut early: Vec<&KeptFailure> = early.copied().collect();
         let all = early.len();
         let busy = early.iter().filter(|kept| self.is_busy(kept)).count() as u64;
         early.retain(|kept| !self.before(kept).is_empty());
@@ -234,7 +234,7 @@ fn pair(kept: &KeptFailure) -> Option<(NameId, NameId)> {
 
 /// When the request was sent to the target, milliseconds since 1970.
 fn sent(kept: &KeptFailure) -> Option<i64> {
-    Some(kept.created? / 1000 + kept.times[0].unwrap_or(0).max(0))
+    Some(kept.created? / 1000 + i64::from(kept.times[0].unwrap_or(0).max(0)))
 }
 
 /// At most `max` of the sorted values, evenly spread, so that every share stays what it is.

@@ -87,7 +87,7 @@ impl Detector {
                 let cells: Vec<(Option<Arc<str>>, &Cell)> = (keys.iter())
                     .filter_map(|(key, window)| {
                         let arn = key.target_group.map(|arn| self.names.get(arn));
-                        Some((arn, self.groups.get(key)?.windows.get(window)?))
+                        Some((arn, &**self.groups.get(key)?.windows.get(window)?))
                     })
                     .collect();
                 Some(Portion {

@@ -1,42 +1,58 @@
 //! How much detail is kept over all windows together, and what is given up first when it is too much.
 //!
-//! Counts are exact whatever comes. Failed rows and answers cost memory with every row, so their number is
-//! bounded, and so is the number of windows that have details. What is given up is never taken for what
-//! was not there: a window without details, or without its answers, is one in which nothing is known of
-//! the pauses of connections.
+//! Counts are exact whatever comes. Failed rows and answers cost memory with every row, tallies with every
+//! new name, so their number is bounded, and so is the number of windows that have details. What is given up
+//! is never taken for what was not there: a window without details, or without its answers, is one in which
+//! nothing is known of the pauses of connections, and what has no tally of its own counts as `others`.
+//!
+//! The bounds make 64 MB for whatever strangers ask for, and 24 MB for a log of one load balancer.
 
 use super::{
-    cell::{Details, MAX_ANSWERS},
-    detector::Detector,
+    cell::{Cell, Details, MAX_ANSWERS},
+    detector::{Detector, Group},
     evidence::MAX_FAILURE_ROWS,
+    tally::MAX_KEYS,
 };
 
-/// Windows with details over all target groups: at 20 KB each about 80 MB. Beyond it quiet windows far from
+/// Windows with details over all target groups: at least 4 KB each, 16 MB. Beyond it quiet windows far from
 /// any failure keep only their counts.
 const MAX_DETAILED_CELLS: usize = 4_096;
 
-/// Failed rows kept in all windows together: some 200 bytes each. An incident is judged by at most 4,096.
-const MAX_FAILURES_TOGETHER: usize = 100_000;
+/// Failed rows kept in all windows together: some 200 bytes each, 10 MB. An incident is judged by at most
+/// 16,384.
+const MAX_FAILURES_TOGETHER: usize = 50_000;
 
 /// Of each window so many failed rows are kept at least: enough to tell what share of them is alike.
 const MIN_FAILURES_EACH: usize = 64;
 
-/// Answers kept in all windows together: 12 bytes each, twice that while a list doubles.
-const MAX_ANSWERS_TOGETHER: usize = 2_000_000;
+/// Answers kept in all windows together: 12 bytes each, twice that while a list doubles, 6 to 12 MB.
+const MAX_ANSWERS_TOGETHER: usize = 500_000;
 
 /// The answers of a node and target that answer more often than this in a window are given up first. With
 /// two answers a second no connection is idle for the seconds that a keep-alive timeout takes.
 const MIN_ANSWERS_EACH: usize = 600;
 
+/// Tallies kept in all windows together: up to 220 bytes each, 12 MB.
+const MAX_TALLIES_TOGETHER: usize = 60_000;
+
+/// Of each kind and window so many tallies are kept at least: more targets, paths and methods than a message
+/// names.
+const MIN_TALLIES_EACH: usize = 16;
+
 /// Quiet windows this close to a failing one, or to the latest of their target group, keep their details:
 /// an hour.
 const NEAR_WINDOWS: u64 = 12;
+
+/// Windows this close to a failing one keep their answers longest: pauses are measured over 135 seconds, so
+/// they begin in the same window or in the one before.
+const PAUSE_WINDOWS: u64 = 1;
 
 /// How much a row has added.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Grown {
     pub(super) cells: usize,
     pub(super) answers: usize,
+    pub(super) tallies: usize,
     pub(super) failures: usize,
 }
 
@@ -47,6 +63,7 @@ impl Grown {
         Self {
             cells: after.cells.saturating_sub(before.cells),
             answers: after.answers.saturating_sub(before.answers),
+            tallies: after.tallies.saturating_sub(before.tallies),
             failures: after.failures.saturating_sub(before.failures),
         }
     }
@@ -54,6 +71,7 @@ impl Grown {
     fn add(&mut self, other: Self) {
         self.cells += other.cells;
         self.answers += other.answers;
+        self.tallies += other.tallies;
         self.failures += other.failures;
     }
 }
@@ -62,6 +80,7 @@ impl Grown {
 const MOST: Grown = Grown {
     cells: MAX_DETAILED_CELLS,
     answers: MAX_ANSWERS_TOGETHER,
+    tallies: MAX_TALLIES_TOGETHER,
     failures: MAX_FAILURES_TOGETHER,
 };
 
@@ -71,6 +90,7 @@ pub(super) struct Room {
     most: Grown,
     kept: Grown,
     answers_each: usize,
+    tallies_each: usize,
     failures_each: usize,
     /// No window with details could be given up: it is not searched again with every new one.
     cells_are_full: bool,
@@ -82,6 +102,7 @@ impl Default for Room {
             most: MOST,
             kept: Grown::default(),
             answers_each: MAX_ANSWERS,
+            tallies_each: MAX_KEYS,
             failures_each: MAX_FAILURE_ROWS,
             cells_are_full: false,
         }
@@ -94,12 +115,18 @@ impl Room {
         self.kept.add(grown);
         (self.most.cells < self.kept.cells && !self.cells_are_full)
             || self.most.answers < self.kept.answers
+            || (self.most.tallies < self.kept.tallies && MIN_TALLIES_EACH < self.tallies_each)
             || (self.most.failures < self.kept.failures && MIN_FAILURES_EACH < self.failures_each)
     }
 
     /// How many failed rows are kept of a window.
     pub(super) fn failures_each(&self) -> usize {
         self.failures_each
+    }
+
+    /// How many tallies of each kind are kept in a window.
+    pub(super) fn tallies_each(&self) -> usize {
+        self.tallies_each
     }
 
     /// How many answers of a node and target are kept in a window. With more the pair is busy.
@@ -127,13 +154,15 @@ impl Detector {
     }
 
     /// Gives up what says least until a quarter of the room is free: quiet windows far from any failure,
-    /// the answers of the busiest targets, failed rows of windows that have many, answers of long ago.
+    /// the answers of the busiest targets, failed rows of windows that have many, answers far from any
+    /// failure, then those of long ago, tallies with the fewest failures.
     pub(super) fn make_room(&mut self) {
         self.drop_quiet_details();
         self.recount();
         let enough = Grown {
             cells: after_making_room(self.room.most.cells),
             answers: after_making_room(self.room.most.answers),
+            tallies: after_making_room(self.room.most.tallies),
             failures: after_making_room(self.room.most.failures),
         };
         while enough.failures < self.room.kept.failures
@@ -155,6 +184,12 @@ impl Detector {
             self.recount();
         }
         self.give_up_oldest_answers(enough.answers);
+        while enough.tallies < self.room.kept.tallies && MIN_TALLIES_EACH < self.room.tallies_each {
+            self.room.tallies_each = (self.room.tallies_each / 2).max(MIN_TALLIES_EACH);
+            let each = self.room.tallies_each;
+            self.details().for_each(|details| details.cut_tallies(each));
+            self.recount();
+        }
         self.room.cells_are_full = self.room.most.cells <= self.room.kept.cells;
     }
 
@@ -171,18 +206,24 @@ impl Detector {
         self.room.kept = kept;
     }
 
-    /// The latest windows are those of the incident that people look at.
+    /// Those far from any failure first, then those of long ago: the latest windows are those of the
+    /// incident that people look at.
     fn give_up_oldest_answers(&mut self, enough: usize) {
         let mut kept = self.room.kept.answers;
         if kept <= enough {
             return;
         }
-        let mut cells: Vec<(i64, &mut Details)> = (self.groups.values_mut())
-            .flat_map(|group| &mut group.windows)
-            .filter_map(|(window, cell)| Some((*window, cell.details.as_deref_mut()?)))
-            .collect();
-        cells.sort_by_key(|(window, _)| *window);
-        for (_, details) in cells {
+        let mut cells: Vec<(bool, i64, &mut Details)> = Vec::new();
+        for group in self.groups.values_mut() {
+            let near = Near::of(group, PAUSE_WINDOWS);
+            for (window, cell) in &mut group.windows {
+                if let Some(details) = cell.details.as_deref_mut() {
+                    cells.push((near.has(*window), *window, details));
+                }
+            }
+        }
+        cells.sort_by_key(|(is_near, window, _)| (*is_near, *window));
+        for (_, _, details) in cells {
             if kept <= enough {
                 break;
             }
@@ -196,23 +237,39 @@ impl Detector {
     /// latest of the target group, which a failure may follow.
     fn drop_quiet_details(&mut self) {
         for group in self.groups.values_mut() {
-            let failing: Vec<i64> = group
-                .windows
-                .iter()
-                .filter(|(_, cell)| 0 < cell.counts.failures + cell.counts.intentional_502)
-                .map(|(window, _)| *window)
-                .collect();
-            let latest = group.windows.keys().next_back().copied();
+            let near = Near::of(group, NEAR_WINDOWS);
             for (window, cell) in &mut group.windows {
-                let next = failing.partition_point(|failing| failing < window);
-                let before = next.checked_sub(1).and_then(|index| failing.get(index));
-                let near = [before, failing.get(next), latest.as_ref()];
-                let is_near = |other: &i64| other.abs_diff(*window) <= NEAR_WINDOWS;
-                if !near.into_iter().flatten().any(is_near) {
+                if !near.has(*window) {
                     cell.is_given_up |= cell.details.take().is_some();
                 }
             }
         }
+    }
+}
+
+/// Windows of a target group that are near a failing one, or near the latest, which a failure may follow.
+struct Near {
+    failing: Vec<i64>,
+    latest: Option<i64>,
+    windows: u64,
+}
+
+impl Near {
+    fn of(group: &Group, windows: u64) -> Self {
+        let is_failing = |cell: &Cell| 0 < cell.counts.failures + cell.counts.intentional_502;
+        let failing = group.windows.iter().filter(|(_, cell)| is_failing(cell));
+        Self {
+            failing: failing.map(|(window, _)| *window).collect(),
+            latest: group.windows.keys().next_back().copied(),
+            windows,
+        }
+    }
+
+    fn has(&self, window: i64) -> bool {
+        let next = self.failing.partition_point(|failing| *failing < window);
+        let before = next.checked_sub(1).and_then(|index| self.failing.get(index));
+        let near = [before, self.failing.get(next), self.latest.as_ref()];
+        near.into_iter().flatten().any(|other| other.abs_diff(window) <= self.windows)
     }
 }
 
@@ -223,7 +280,7 @@ mod tests {
     use super::*;
     use crate::{
         access_log::{ObjectKey, Reader},
-        detection::Thresholds,
+        detection::{Thresholds, names::OTHERS, tally::TargetTally},
     };
 
     /// The row of a second since 2026-11-20 00:00 UTC.
@@ -255,6 +312,7 @@ mod tests {
         detector.room.most = Grown {
             cells: MAX_DETAILED_CELLS / 40,
             answers: MAX_ANSWERS_TOGETHER / 40,
+            tallies: MAX_TALLIES_TOGETHER / 40,
             failures: MAX_FAILURES_TOGETHER / 40,
         };
         let source = detector.source("log", &ObjectKey::parse("log"));
@@ -330,12 +388,13 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_the_busiest_go_first_and_those_of_long_ago_last() {
-        // Ten targets with 300 answers in each window, one with 1,600.
+    fn answers_of_the_busiest_go_first_then_those_far_from_failures_the_oldest_first() {
+        // Ten targets with 70 answers in each window, one with 1,600; two windows have failures.
         let rows = (0..20).flat_map(|window: usize| {
-            (0..4_600).map(move |i: usize| {
-                let target = if i < 3_000 { i % 10 } else { 10 };
-                row(window * 300 + i * 300 / 4_600, 0, target, 0, i == 0)
+            (0..2_300).map(move |i: usize| {
+                let target = if i < 700 { i % 10 } else { 10 };
+                let failed = i == 0 && (4..=5).contains(&window);
+                row(window * 300 + i * 300 / 2_300, 0, target, 0, failed)
             })
         });
         let detector = read(rows);
@@ -343,11 +402,50 @@ mod tests {
         assert!(detector.room.answers_each() < 1_600);
         let cells = detector.groups.values().flat_map(|group| group.windows.values());
         let details: Vec<&Details> = cells.filter_map(|cell| cell.details.as_deref()).collect();
-        let followed = |it: &&&Details| it.answers.values().filter(|it| !it.busy).count() == 10;
-        let first = details.iter().position(|it| followed(&it)).unwrap();
-        assert!(0 < first && first < 10, "{first}");
-        assert!(details[..first].iter().all(|it| it.is_unfollowed && it.answers.len() == 0));
-        assert!(details[first..].iter().all(|it| followed(&it)));
+        let followed: Vec<bool> = (details.iter())
+            .map(|it| it.answers.values().filter(|it| !it.busy).count() == 10)
+            .collect();
+        let far: Vec<usize> = (0..20).filter(|window| !(3..=6).contains(window)).collect();
+        let given_up = far.iter().filter(|window| !followed[**window]).count();
+        assert!(0 < given_up && given_up < 12, "{followed:?}");
+        for window in 0..20 {
+            let is_given_up = far.get(..given_up).unwrap().contains(&window);
+            assert_eq!(followed[window], !is_given_up, "{window}: {followed:?}");
+            let details = details[window];
+            assert_eq!(details.is_unfollowed, is_given_up);
+            assert_eq!(details.answers.len() == 0, is_given_up);
+        }
+    }
+
+    #[test]
+    fn tallies_with_the_fewest_failures_go_first_and_none_is_half_told() {
+        // 300 targets and paths in each of 20 windows, the last ten of them with failures.
+        let rows = (0..20).flat_map(|window: usize| {
+            (0..3_000).map(move |i: usize| {
+                let failed = 290 <= i % 300 && i < 1_500;
+                row(window * 300 + i / 10, 0, i % 300, i % 300, failed)
+            })
+        });
+        let detector = read(rows);
+        let each = detector.room.tallies_each();
+        assert!((MIN_TALLIES_EACH..300).contains(&each), "{each}");
+        assert!(detector.room.kept.tallies <= detector.room.most.tallies);
+        let cells = detector.groups.values().flat_map(|group| group.windows.values());
+        let mut cut = 0;
+        for details in cells.filter_map(|cell| cell.details.as_deref()) {
+            assert!(details.targets.len() <= each + 1 && details.paths.len() <= each + 1);
+            let sum = |of: fn(&TargetTally) -> u64| details.targets.values().map(of).sum::<u64>();
+            assert_eq!((sum(|it| it.requests), sum(|it| it.failures)), (3_000, 50));
+            for (name, tally) in details.targets.iter().filter(|(name, _)| *name != OTHERS) {
+                assert_eq!(tally.requests, 10, "{name}");
+            }
+            let others = details.targets.iter().find(|(name, _)| *name == OTHERS).unwrap();
+            cut += usize::from(others.1.failures == 0);
+        }
+        assert!(0 < cut, "of windows that were cut the failing targets stay");
+        let [incident] = &detector.incidents()[..] else { panic!() };
+        assert!(!incident.paths_are_complete);
+        assert_eq!(incident.targets.iter().map(|it| it.requests).sum::<u64>(), 60_000);
     }
 
     #[test]

@@ -137,14 +137,16 @@ impl Row {
         is_failure: bool,
         room: &Room,
     ) -> Grown {
+        let most = room.tallies_each();
+        let mut tallies = 0;
         if self.signature != Some(Signature::Intentional) {
             details.seen.add(self.time);
-            self.add_to_shares(details, names, is_failure);
-            self.add_to_target(details, names, is_failure);
-            self.add_to_path(details, names, is_failure);
+            tallies += self.add_to_shares(details, names, is_failure, most);
+            tallies += self.add_to_target(details, names, is_failure, most);
+            tallies += self.add_to_path(details, names, is_failure, most);
         }
         if let Some(reason) = names.error_reason {
-            details.error_reasons.add(reason, |count| *count += 1);
+            tallies += details.error_reasons.add(reason, most, |count| *count += 1);
         }
         if self.is_success
             && let Some(seconds) = self.target_seconds
@@ -162,10 +164,17 @@ impl Row {
                 answers = details.keep_answer(names.node, target, answer, room.answers_each());
             }
         }
-        Grown { answers, ..Grown::default() }
+        Grown { answers, tallies, ..Grown::default() }
     }
 
-    fn add_to_shares(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
+    fn add_to_shares(
+        &self,
+        details: &mut Details,
+        names: &RowNames,
+        is_failure: bool,
+        most: usize,
+    ) -> usize {
+        let mut added = 0;
         let keys = [
             (&mut details.nodes, Some(names.node)),
             (&mut details.methods, names.method),
@@ -173,17 +182,24 @@ impl Row {
         ];
         for (tallies, name) in keys {
             if let Some(name) = name {
-                tallies.add(name, |tally| {
+                added += tallies.add(name, most, |tally| {
                     tally.requests += 1;
                     tally.failures += u64::from(is_failure);
                 });
             }
         }
+        added
     }
 
-    fn add_to_target(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
-        let Some(name) = names.target else { return };
-        details.targets.add(name, |tally| {
+    fn add_to_target(
+        &self,
+        details: &mut Details,
+        names: &RowNames,
+        is_failure: bool,
+        most: usize,
+    ) -> usize {
+        let Some(name) = names.target else { return 0 };
+        details.targets.add(name, most, |tally| {
             tally.requests += 1;
             tally.seen.add(self.time);
             tally.last_start = tally.last_start.max(self.start);
@@ -199,15 +215,21 @@ impl Row {
                 tally.failures += 1;
                 tally.failure.add(self.time);
                 if let Some(count) = tally.signatures.get_mut(signature as usize) {
-                    *count += 1;
+                    *count = count.saturating_add(1);
                 }
             }
-        });
+        })
     }
 
-    fn add_to_path(&self, details: &mut Details, names: &RowNames, is_failure: bool) {
-        let Some(name) = names.path else { return };
-        details.paths.add(name, |tally| {
+    fn add_to_path(
+        &self,
+        details: &mut Details,
+        names: &RowNames,
+        is_failure: bool,
+        most: usize,
+    ) -> usize {
+        let Some(name) = names.path else { return 0 };
+        details.paths.add(name, most, |tally| {
             tally.requests += 1;
             if self.is_success {
                 tally.successes += 1;
@@ -219,10 +241,10 @@ impl Row {
             if is_failure && let Some(signature) = self.signature {
                 tally.failures += 1;
                 if let Some(count) = tally.signatures.get_mut(signature as usize) {
-                    *count += 1;
+                    *count = count.saturating_add(1);
                 }
             }
-        });
+        })
     }
 
     /// The row as it is kept.
@@ -243,7 +265,7 @@ impl Row {
             created: self.created,
             signature,
             times: times
-                .map(|field| entry.seconds(field).map(|seconds| (seconds * 1000.0).round() as i64)),
+                .map(|field| entry.seconds(field).map(|seconds| (seconds * 1000.0).round() as i32)),
             target: names.target,
             path: names.path,
             method: names.method,

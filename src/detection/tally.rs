@@ -13,7 +13,7 @@ use super::{
 /// Targets, paths, methods and nodes counted per window and target group; the rest is `others`. A target
 /// group has at most 1,000 targets.
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
-const MAX_KEYS: usize = 1024;
+pub(super) const MAX_KEYS: usize = 1024;
 
 /// Something by the id of a name. Ids are given in order, so no stranger chooses them and the fastest
 /// hash does.
@@ -84,29 +84,55 @@ impl<T: Default, K: Copy + Eq + Hash> Tallies<T, K> {
 }
 
 impl<T: Default> Tallies<T> {
-    /// Adds to the tally of a name, or to that of `others` when there are too many names; true when the
-    /// name is new.
+    /// Adds to the tally of a name, or to that of `others` when there are `most` names already; tells how
+    /// many more tallies there are than before.
     #[inline]
-    pub(super) fn add(&mut self, name: NameId, add: impl FnOnce(&mut T)) -> bool {
+    pub(super) fn add(&mut self, name: NameId, most: usize, add: impl FnOnce(&mut T)) -> usize {
         if let Some(tally) = self.get_mut(name) {
             add(tally);
-            return false;
+            return 0;
         }
-        if MAX_KEYS <= self.keys.len()
-            && let Some(others) = self.get_mut(OTHERS)
-        {
+        let is_full = most <= self.keys.len();
+        if is_full && let Some(others) = self.get_mut(OTHERS) {
             add(others);
-            return false;
+            return 0;
         }
         let mut tally = T::default();
         add(&mut tally);
-        self.insert(if MAX_KEYS <= self.keys.len() { OTHERS } else { name }, tally);
-        true
+        self.insert(if is_full { OTHERS } else { name }, tally);
+        1
+    }
+}
+
+impl<T: Tally> Tallies<T> {
+    /// Leaves the `most` tallies that say most and adds the rest up as `others`. A name that stays was
+    /// counted from its first row on, and no other comes in later: of none is half told.
+    pub(super) fn cut(&mut self, most: usize) {
+        if self.len() <= most {
+            return;
+        }
+        let old = std::mem::take(self);
+        let mut list: Vec<(NameId, T)> = old.keys.into_iter().zip(old.values).collect();
+        list.sort_by_key(|(name, it)| (std::cmp::Reverse(it.rank()), *name));
+        let mut others = T::default();
+        self.keys.reserve_exact(most + 1);
+        self.values.reserve_exact(most + 1);
+        for (name, tally) in list {
+            if name != OTHERS && self.len() < most {
+                self.insert(name, tally);
+            } else {
+                others.merge(&tally);
+            }
+        }
+        self.insert(OTHERS, others);
     }
 }
 
 /// Failures by signature.
 pub(super) type BySignature = [u64; Signature::ALL.len()];
+
+/// Failures of one path or target by signature; 4,294,967,295 stands for more. There are many of these.
+pub(super) type FewBySignature = [u32; Signature::ALL.len()];
 
 /// The first and the last time of something, microseconds since 1970.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -131,6 +157,19 @@ impl Span {
 /// Something that is counted under keys. What is kept elsewhere may lie, so sums saturate.
 pub(super) trait Tally: Default {
     fn merge(&mut self, other: &Self);
+
+    /// How much it says: its failures first, then its requests.
+    fn rank(&self) -> (u64, u64);
+}
+
+impl Tally for u64 {
+    fn merge(&mut self, other: &Self) {
+        *self = self.saturating_add(*other);
+    }
+
+    fn rank(&self) -> (u64, u64) {
+        (*self, 0)
+    }
 }
 
 /// Requests and failures of one method, type or node.
@@ -145,6 +184,10 @@ impl Tally for ShareTally {
         self.requests = self.requests.saturating_add(other.requests);
         self.failures = self.failures.saturating_add(other.failures);
     }
+
+    fn rank(&self) -> (u64, u64) {
+        (self.failures, self.requests)
+    }
 }
 
 /// What is counted of a path.
@@ -153,7 +196,7 @@ pub(super) struct PathTally {
     pub(super) requests: u64,
     pub(super) failures: u64,
     pub(super) successes: u64,
-    pub(super) signatures: BySignature,
+    pub(super) signatures: FewBySignature,
     /// Sum of `received_bytes` of the successful rows.
     pub(super) success_bytes: u64,
     /// The largest `received_bytes` of a successful row.
@@ -172,6 +215,10 @@ impl Tally for PathTally {
         self.largest_success_bytes = self.largest_success_bytes.max(other.largest_success_bytes);
         self.longest_success = self.longest_success.max(other.longest_success);
     }
+
+    fn rank(&self) -> (u64, u64) {
+        (self.failures, self.requests)
+    }
 }
 
 /// What is counted of a target.
@@ -180,7 +227,7 @@ pub(super) struct TargetTally {
     pub(super) requests: u64,
     pub(super) failures: u64,
     pub(super) successes: u64,
-    pub(super) signatures: BySignature,
+    pub(super) signatures: FewBySignature,
     /// Rows whose connection needed repeated SYNs.
     pub(super) slow_connects: u64,
     pub(super) seen: Span,
@@ -202,10 +249,13 @@ impl Tally for TargetTally {
         self.failure.merge(other.failure);
         self.last_start = self.last_start.max(other.last_start);
     }
+
+    fn rank(&self) -> (u64, u64) {
+        (self.failures, self.requests)
+    }
 }
 
-/// Adds the failures of `other`.
-pub(super) fn merge_signatures(sums: &mut BySignature, other: &BySignature) {
+fn merge_signatures(sums: &mut FewBySignature, other: &FewBySignature) {
     for (sum, more) in sums.iter_mut().zip(other) {
         *sum = sum.saturating_add(*more);
     }

@@ -304,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_told_apart_is_no_target() {
+        let spread = |name: &str| {
+            let mut sample = SampleCase::failing(Signature::NotConnected, 20);
+            sample.write_rows(Signature::NotConnected, 0.004);
+            let mut more = sample.evidence.targets[0].clone();
+            (more.target, more.failures) = (std::sync::Arc::from(name), 0);
+            sample.evidence.targets.push(more);
+            let ranked = rank(&sample.case());
+            let said: Vec<_> = ranked[0].1.evidence.iter().map(|it| it.text.clone()).collect();
+            said.join(" ")
+        };
+        let told = spread("10.0.0.99:8080");
+        assert!(told.contains("over 2 of 3 targets"), "{told}");
+        let told = spread("others");
+        assert!(told.contains("over 2 of more than 2 targets"), "{told}");
+    }
+
+    #[test]
     fn the_shares_of_a_sample_are_whole() {
         let mut sample = SampleCase::failing(Signature::NotConnected, 1024);
         sample.write_rows(Signature::NotConnected, 0.004);

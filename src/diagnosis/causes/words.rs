@@ -8,6 +8,7 @@ use crate::{
         chance::chance,
         command::{Command, Piece, Value},
         covers,
+        rows::OTHERS,
     },
     neutralize,
     numbers::{count, percent, plural},
@@ -56,8 +57,14 @@ pub(super) fn closed_requests(of: u64, claimed: &Claimed<'_>) -> String {
 
 /// How the rows lie over targets and paths.
 pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement> {
-    let targets = claimed.targets();
-    let all = case.evidence.targets.iter().filter(|target| 0 < target.requests).count() as u64;
+    let mut targets = claimed.targets();
+    targets.retain(|(target, _)| *target != OTHERS);
+    let (known, others): (Vec<_>, Vec<_>) = (case.evidence.targets.iter())
+        .filter(|target| 0 < target.requests)
+        .partition(|target| &*target.target != OTHERS);
+    let all = known.len() as u64;
+    // More targets than are told apart.
+    let over = if others.is_empty() { "" } else { "more than " };
     let (first, rows) = *targets.first()?;
     let paths = claimed.paths().len() as u64;
     let over_paths = match claimed.paths().as_slice() {
@@ -66,20 +73,20 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
     };
     let here = targets.len() as u64;
     let over_paths = format!("{over_paths}{}", one_node(case, claimed).unwrap_or_default());
-    Some(if all == 1 {
+    Some(if all == 1 && others.is_empty() {
         Statement::new(format!("The group has one target in the log, {first}; {over_paths}."))
     } else if here == 1 {
         Statement::counted(
             rows,
             claimed.at_hand(),
-            format!("Only {first} of {all} targets, {over_paths}."),
+            format!("Only {first} of {over}{all} targets, {over_paths}."),
         )
     } else {
         Statement::counted(
             here,
             all,
             format!(
-                "Spread over {here} of {all} targets ({first} has {} of these failures), {over_paths}.",
+                "Spread over {here} of {over}{all} targets ({first} has {} of these failures), {over_paths}.",
                 percent(rows as f64 / claimed.at_hand().max(1) as f64)
             ),
         )
@@ -93,6 +100,9 @@ pub(super) fn one_node(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<String>
     let [(node, rows)] = nodes.as_slice() else { return None };
     let share = case.evidence.nodes.iter().find(|it| *it.name == **node)?.requests as f64
         / case.evidence.nodes.iter().map(|it| it.requests).sum::<u64>().max(1) as f64;
+    if case.evidence.nodes.iter().any(|it| &*it.name == OTHERS) {
+        return None;
+    }
     let others = case.evidence.nodes.len().checked_sub(1).filter(|others| 0 < *others)?;
     (chance(*rows, *rows, share) < 1e-3).then(|| {
         format!(

@@ -261,12 +261,14 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
         let range = (open.first, open.last);
         let diagnosed = self.diagnosis(&record, range, Kind::Spike, &[]).await?;
         record.lease = None;
-        let Some((diagnosis, seen)) = diagnosed else {
+        let Some((mut diagnosis, seen)) = diagnosed else {
             tracing::error!(incident_id = open.id, "an incident without observations is given up");
             record.open = None;
             self.save(record).await?;
             return Ok(Next::Enough);
         };
+        // By itself it would have the id of its first window, and late objects may have moved that.
+        diagnosis.incident_id.clone_from(&open.id);
         let (cause, confidence) = match diagnosis.causes.first() {
             Some(cause) => (cause.id.clone(), cause.confidence),
             None => ("undetermined".to_owned(), crate::diagnosis::Confidence::Low),
@@ -282,7 +284,6 @@ impl<C: Configuration, L: Ledger, N: Notifier> Teller<'_, C, L, N> {
             None => words::status(speak, &open, seen),
         };
         let mut rate = diagnosis.rate;
-        let mut diagnosis = diagnosis;
         if let Some(requests) = judge::usual_requests(self.now, windows, &open) {
             rate = rate.min(diagnosis.failures as f64 / requests as f64);
             status.push_str(&words::beside_usual(requests, rate));

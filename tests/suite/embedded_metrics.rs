@@ -249,6 +249,25 @@ fn each_failure_of_an_incident_is_counted_under_a_cause_once() {
     assert_eq!(by_time, [(0, 20.0), (5, 25.0), (10, 6.0), (10, 3.0)]);
 }
 
+/// An incident keeps its id when a late object shows that it began earlier: also where its failures are
+/// counted without a message.
+#[test]
+fn failures_are_counted_under_the_id_that_was_told() {
+    let (folder, world) = (tempfile::tempdir().unwrap(), World::default());
+    for (name, minute) in [("first", 10), ("before", 5), ("after", 15)] {
+        let log = at(minute, ANSWERED, 30) + &at(minute, REFUSED, 20);
+        put(folder.path(), &key(1, name), &gzip(&log));
+        world.handle(folder.path(), &[&key(1, name)], "2026-11-20T13:00:00Z", &[]).unwrap();
+    }
+    let messages = world.published.messages.borrow();
+    let [(opened, _)] = &messages[..] else { panic!("{} messages", messages.len()) };
+    let documents = world.documents();
+    let counted: Vec<_> =
+        documents.iter().filter(|it| it["message"] == "failures by cause").collect();
+    assert_eq!(counted.len(), 2);
+    assert!(counted.iter().all(|it| it["incident_id"] == *opened.incident_id), "{counted:?}");
+}
+
 #[test]
 fn the_failures_of_a_trickle_are_counted_when_it_is_told() {
     let (folder, world) = (tempfile::tempdir().unwrap(), World::default());

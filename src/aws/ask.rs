@@ -11,6 +11,7 @@ use super::{
     actions::Action,
     clients::CALL_TIMEOUT,
     deadlines::{Late, until},
+    topic::SNS_THROTTLING,
 };
 use crate::{
     diagnosis::{Fact, Gap},
@@ -20,6 +21,9 @@ use crate::{
 /// Calls of one kind at the same time: as many listeners as a large load balancer has, and well below
 /// the 40 or more requests that ELBv2 and EC2 take at once from an account.
 const AT_ONCE: usize = 10;
+
+/// Each client tries again what was throttled, some times.
+const THROTTLED: &str = "throttled by AWS, also after retries";
 
 /// What an error of AWS may say in a message.
 const MAX_REASON: usize = 300;
@@ -180,7 +184,8 @@ pub(super) fn reason<E: Failure>(error: &SdkError<E, HttpResponse>) -> String {
                 | "SlowDown"
                 | "TooManyRequestsException",
             ),
-        ) => "throttled by AWS, also after retries".to_owned(),
+        ) => THROTTLED.to_owned(),
+        (_, Some(code)) if SNS_THROTTLING.contains(&code) => THROTTLED.to_owned(),
         (_, Some(_)) if is_about_credentials(error) => {
             "the AWS credentials are expired or not valid".to_owned()
         }

@@ -2,7 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use aws_sdk_sns::{config::timeout::TimeoutConfig, types::MessageAttributeValue};
+use aws_sdk_sns::{
+    config::{
+        interceptors::InterceptorContext,
+        retry::{ClassifyRetry, RetryAction},
+        timeout::TimeoutConfig,
+    },
+    error::ProvideErrorMetadata as _,
+    operation::publish::PublishError,
+    types::MessageAttributeValue,
+};
 
 use super::{
     ask::{is_denied, reason},
@@ -105,7 +114,11 @@ impl Notifier for SnsNotifier<'_> {
             .build();
         let call = call
             .customize()
-            .config_override(aws_sdk_sns::Config::builder().timeout_config(timeouts))
+            .config_override(
+                aws_sdk_sns::Config::builder()
+                    .timeout_config(timeouts)
+                    .retry_classifier(SnsThrottling),
+            )
             .send();
         let said = match until(self.deadlines.publish, call).await {
             Ok(Ok(_)) => return Ok(()),
@@ -116,6 +129,29 @@ impl Notifier for SnsNotifier<'_> {
             Err(Late) => "no answer before the deadline of the invocation".to_owned(),
         };
         Err(NotifierError(format!("{}: {said}", self.topic)))
+    }
+}
+
+/// SNS has words of its own for throttling: of its own, and of the key of an encrypted topic. The SDK does
+/// not know them, and would not try again.
+/// Source: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and the SDK's model of SNS.
+pub(super) const SNS_THROTTLING: [&str; 2] = ["Throttled", "KMSThrottling"];
+
+#[derive(Debug)]
+struct SnsThrottling;
+
+impl ClassifyRetry for SnsThrottling {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(|it| it.err());
+        let error = error.and_then(|it| it.as_operation_error()?.downcast_ref::<PublishError>());
+        match error.and_then(|it| it.code()) {
+            Some(code) if SNS_THROTTLING.contains(&code) => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "throttling of SNS"
     }
 }
 

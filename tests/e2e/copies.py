@@ -95,21 +95,21 @@ class Copy:
         keys: tuple[str, str],
         folder: Path,
         settings: dict[str, str],
-        storm: Storm | None = None,
+        storm: Trouble | None = None,
     ) -> None:
         self.gateway = Gateway(cloud.port, cloud.secrets)
-        self.storm = self.gateway.trouble = storm or Storm()
-        self._to_do: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self.gateway.trouble = self.storm = storm or Storm()
+        self._to_do: queue.Queue[tuple[str, bytes, float]] = queue.Queue()
         self._done: queue.Queue[Done] = queue.Queue()
         copy = self
 
         class Handler(QuietHandler):
             def do_GET(self) -> None:
-                request_id, event = copy._to_do.get()
+                request_id, event, seconds = copy._to_do.get()
                 self.send_response(200)
                 for name, value in (
                     ("lambda-runtime-aws-request-id", request_id),
-                    ("lambda-runtime-deadline-ms", str(int((time.time() + TIMEOUT) * 1000))),
+                    ("lambda-runtime-deadline-ms", str(int((time.time() + seconds) * 1000))),
                     (
                         "lambda-runtime-invoked-function-arn",
                         f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:alb502",
@@ -147,11 +147,12 @@ class Copy:
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
-        self.storm.copy = self
+        if isinstance(self.storm, Storm):
+            self.storm.copy = self
 
-    def deliver(self, event: object, request_id: str) -> Done:
+    def deliver(self, event: object, request_id: str, seconds: float = TIMEOUT) -> Done:
         """Sends an event and waits for what becomes of it."""
-        self._to_do.put((request_id, json.dumps(event).encode()))
+        self._to_do.put((request_id, json.dumps(event).encode(), seconds))
         while True:
             try:
                 return self._done.get(timeout=0.1)

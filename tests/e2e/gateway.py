@@ -30,6 +30,7 @@ class Request:
     path: str
     parameters: dict[str, str]
     headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False, default=b"")
 
 
 @dataclass
@@ -129,6 +130,9 @@ class QuietHandler(BaseHTTPRequestHandler):
     """Keeps connections open, and says nothing when the other side hangs up."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other: the second does not wait for the answer to
+    # the first.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         """Writes no access log."""
@@ -158,6 +162,7 @@ class Gateway:
                     self.path,
                     dict(urllib.parse.parse_qsl(body.decode("latin-1"))),
                     dict(self.headers),
+                    body,
                 )
                 gateway.requests.append(request)
                 trouble = gateway.trouble
@@ -229,7 +234,13 @@ def _credentials(request: Request, secrets: dict[str, str]) -> Credentials:
     return Credentials(key, secrets.get(key, "unknown"))
 
 
-SERVICES = {"2015-12-01": "elasticloadbalancing", "2016-11-15": "ec2", "2010-03-31": "sns"}
+# By the version of the API.
+SERVICES = {
+    "2015-12-01": "elasticloadbalancing",
+    "2016-11-15": "ec2",
+    "2010-03-31": "sns",
+    "2011-06-15": "sts",
+}
 
 
 def _action(method: str, path: str, headers: Message, body: bytes) -> str:

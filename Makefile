@@ -90,6 +90,12 @@ bench: ## Time a diagnosis against its rivals (minutes; ROWS="100000 1000000")
 	$(CARGO) build --release --no-default-features --example simulate --example inflate
 	python3 tests/bench/bench.py --release $(TARGET)/release $(if $(ROWS),--rows $(ROWS))
 
+SOAK ?= 10000
+.PHONY: soak
+soak: .venv/.tools ## Run the function on an AWS that fails at random (SOAK=10000, SEED=...)
+	$(CARGO) build --bin alb502-lambda
+	$(TOOLS)/python tests/e2e/soak.py --invocations $(SOAK) $(if $(SEED),--seed $(SEED))
+
 .PHONY: update
 update: ## Write the expected messages anew, then look at them
 	UPDATE_EXPECT=1 $(CARGO) test $(CLI) --test suite

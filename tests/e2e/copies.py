@@ -21,6 +21,8 @@ from processes import program
 
 # How long Lambda lets it run, in seconds.
 TIMEOUT = 30
+# Lambda ends it then. Here it has this much longer: the machine may be busy with other things.
+GRACE = 60
 
 
 @dataclass
@@ -153,10 +155,14 @@ class Copy:
     def deliver(self, event: object, request_id: str, seconds: float = TIMEOUT) -> Done:
         """Sends an event and waits for what becomes of it."""
         self._to_do.put((request_id, json.dumps(event).encode(), seconds))
+        end = time.monotonic() + seconds + GRACE
         while True:
             try:
                 return self._done.get(timeout=0.1)
             except queue.Empty:
+                if time.monotonic() > end:
+                    self.process.kill()
+                    self.process.wait()
                 if self.process.poll() is not None:
                     return Done()
 

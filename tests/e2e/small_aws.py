@@ -33,6 +33,8 @@ class SmallAws(Trouble):
         # Called with each message that the topic took, and each record that the table took.
         self.published: Callable[[dict[str, Any]], None] = lambda _: None
         self.saved: Callable[[dict[str, Any]], None] = lambda _: None
+        # What went wrong in here: the function would take it for one fault more.
+        self.wrong: Exception | None = None
         self._described: dict[tuple[str, bytes], Answer] = {}
         self._of_thread = threading.local()
         # One request at a time: what is told is held against the table as it is then.
@@ -40,6 +42,13 @@ class SmallAws(Trouble):
 
     def instead(self, request: Request) -> Answer | None:
         """Bites, or answers."""
+        try:
+            return self._instead(request)
+        except Exception as error:
+            self.wrong = self.wrong or error
+            raise
+
+    def _instead(self, request: Request) -> Answer | None:
         fault = self._of_thread.fault = self.faults.bite(request.action)
         refused = fault.answer() if fault else None
         if refused:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from books import Books, Wrong, hold
+from books import Books, hold
 from cloud import BUCKET, Cloud
 from copies import Copy
 from faults import UNTIL_PARKED, Faults
@@ -180,6 +180,8 @@ class Soak:
         self.copy.gateway.requests.clear()
         done = self.copy.deliver(s3_event(delivery.key), delivery.request_id, seconds)
         bit = self.faults.end()
+        if self.aws.wrong:
+            raise self.aws.wrong
         self.done += 1
         near = fault is not None and fault.seconds is not None
         if done.answer is None and done.error is None:
@@ -260,8 +262,8 @@ def main() -> None:
     soak = Soak(arguments.invocations, seed, folder)
     try:
         figures = soak.run(lambda text: print(f"  {text}", flush=True))
-    except (Wrong, AssertionError) as error:
-        print(f"\nWrong: {error}", file=sys.stderr)
+    except Exception as error:
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
         print(f"The log of the function is {soak.copy.log}. To see it again:", file=sys.stderr)
         print(f"  make soak SOAK={arguments.invocations} SEED={seed}", file=sys.stderr)
         raise SystemExit(1) from error

@@ -1,8 +1,19 @@
 """What AWS refuses, service by service, and what people are told all the same.
 
-One process lives through all of it, as in Lambda. Beside this, `test_trouble.py` has the bodies
-that are slow, cut or stand still, the deadline, and each permission under IAM; `test_ledger.py` has
-the table.
+One process lives through all of it, as in Lambda. All faults of AWS, and where they are tested:
+
+| fault | test |
+|---|---|
+| throttling and 5xx, once and to the end | here, each service; `test_ledger.py` under load |
+| slow body, cut body, body that stands still | `test_trouble.py` |
+| wrong region | here: the bucket; `test_ledger.py`: no such table in the region |
+| access denied: configuration, metrics | `test_trouble.py`, each action, under IAM |
+| access denied: ledger | `test_ledger.py`, each action, under IAM |
+| access denied: object; version, message | `test_trouble.py`; here |
+| access denied: prefix list, role of another account | here |
+| SNS refuses, topic gone | here; `test_trouble.py` |
+| deadline nearing | here: SNS; `test_trouble.py`: an object, a call; `src/aws/tests/ledger.rs` |
+| all of them, at random | `test_soak.py`, `make soak` |
 """
 
 from __future__ import annotations
@@ -20,7 +31,7 @@ from cloud import Cloud
 from conftest import World
 from copies import Copy, Done
 from faults import CONFIGURATION, LEDGER, PUBLISH, READ, SNS_REFUSALS
-from gateway import Answer, Request, Trouble
+from gateway import Answer, Request, SilentAction, Trouble
 from refusals import BROKEN, DENIED, THROTTLED, as_said, refusal
 
 BLOCKED_PORT = "s3-blocked-port.json"
@@ -104,12 +115,14 @@ class Function:
             dynamodb.delete_item(TableName=self.table, Key=key)
         self._number += 1
 
-    def deliver(self, trouble: Trouble | None = None, event: object = None) -> Outcome:
+    def deliver(
+        self, trouble: Trouble | None = None, event: object = None, seconds: float = 30.0
+    ) -> Outcome:
         """Delivers the event of the bundled incident, or another one."""
         self.cloud.messages()
         self.copy.gateway.trouble = trouble or Trouble()
         self.copy.gateway.requests.clear()
-        done = self.copy.deliver(event or self.event, f"event-{self._number}")
+        done = self.copy.deliver(event or self.event, f"event-{self._number}", seconds)
         told = [json.loads(it["Message"]) for it in self.cloud.messages()]
         return Outcome(done, told, list(self.copy.gateway.requests))
 
@@ -218,6 +231,32 @@ def test_what_sns_does_not_take_is_named_and_told_later(
     outcome.fails("MessageNotPublished", function.cloud.topic, said)
     assert outcome.asked[PUBLISH] == 1, "what will not change is not asked again"
     assert outcome.messages == []
+    assert function.deliver().diagnosis["phase"] == "opened"
+
+
+class Lost(SilentAction):
+    """What is asked is not done, and there is no answer."""
+
+    def before(self, request: Request) -> None:
+        """Does not pass it on after the wait."""
+
+    def instead(self, request: Request) -> Answer | None:
+        """Waits until it is told to end."""
+        if request.action != self.action:
+            return None
+        self.over.wait(60)
+        raise ConnectionAbortedError
+
+
+def test_when_sns_is_silent_the_invocation_ends_in_time_and_it_is_told_later(
+    function: Function,
+) -> None:
+    """An error that says so, and not an invocation that Lambda cuts off."""
+    trouble = Lost(PUBLISH)
+    outcome = function.deliver(trouble, seconds=4.0)
+    trouble.over.set()
+    said = "no answer before the deadline of the invocation"
+    outcome.fails("MessageNotPublished", function.cloud.topic, said)
     assert function.deliver().diagnosis["phase"] == "opened"
 
 

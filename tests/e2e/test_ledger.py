@@ -292,6 +292,7 @@ def test_a_ledger_that_is_denied_is_named_and_the_message_goes_out(
     refuses(outcome, "LedgerUnavailable", "access denied", f"needs {action}")
     alone(world, outcome)
     assert action in {gap["permission"] for gap in outcome.diagnosis["gaps"]}
+    assert action in outcome.bodies["email"]
 
 
 def test_a_table_that_is_missing_is_named_and_the_message_goes_out(world: World) -> None:

@@ -7,7 +7,6 @@ import json
 import random
 import threading
 import time
-import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +20,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import incident
-from cloud import BUCKET, REGION, Cloud
+from cloud import REGION, Cloud
 from conftest import World
 from copies import Copies, Copy, Storm
 from gateway import Gateway
 from policy import granted
 from test_trouble import refuses
+from traffic import s3_event
 
 # Of another account: so that nothing is asked of ELBv2, which would only take time here.
 OWNER = "999999999999"
@@ -64,21 +64,6 @@ class Fleet:
             f'"GET http://shop.example.com:80/a HTTP/1.1" "curl/8" - - {self.group} '
             f'"Root=1-0-{second}" "-" "-" 0 {at}.000000Z "forward" "-" "-"\n'
         )
-
-
-def s3_event(key: str) -> dict[str, Any]:
-    """A bucket notification about one object."""
-    quoted = urllib.parse.quote_plus(key, safe="/")
-    return {
-        "Records": [
-            {
-                "eventVersion": "2.4",
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "s3": {"bucket": {"name": BUCKET}, "object": {"key": quoted}},
-            }
-        ]
-    }
 
 
 def told(cloud: Cloud) -> list[dict[str, Any]]:

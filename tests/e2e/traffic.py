@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import time
+import urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -164,3 +165,18 @@ class Network:
             ec2.create_network_interface(
                 SubnetId=self.subnets[1], PrivateIpAddress=address, Groups=[self.group]
             )
+
+
+def s3_event(key: str) -> dict[str, Any]:
+    """A bucket notification about one object."""
+    quoted = urllib.parse.quote_plus(key, safe="/")
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.4",
+                "eventSource": "aws:s3",
+                "eventName": "ObjectCreated:Put",
+                "s3": {"bucket": {"name": BUCKET}, "object": {"key": quoted}},
+            }
+        ]
+    }

@@ -6,7 +6,7 @@
 //! first fields, so the others are looked for when somebody does.
 
 use memchr::{memchr, memchr2};
-use wide::u8x16;
+use wide::u8x32;
 
 use super::parse::{Field, KNOWN_FIELDS};
 
@@ -285,10 +285,10 @@ impl Carry {
 /// A bit for each byte that is `byte`.
 #[inline]
 fn equal(block: &[u8; BLOCK], byte: u8) -> u64 {
-    let wanted = u8x16::splat(byte);
-    let (parts, _) = block.as_chunks::<16>();
+    let wanted = u8x32::splat(byte);
+    let (parts, _) = block.as_chunks::<32>();
     parts.iter().rev().fold(0, |bits, part| {
-        bits << 16 | u64::from(u8x16::new(*part).simd_eq(wanted).to_bitmask())
+        bits << 32 | u64::from(u8x32::new(*part).simd_eq(wanted).to_bitmask())
     })
 }
 

@@ -1,7 +1,5 @@
 //! A path with its ids folded, so that `/orders/17` and `/orders/18` count as one.
 
-use super::names::MAX_NAME_BYTES;
-
 /// More segments than this are cut: they only tell strangers' paths apart.
 const MAX_SEGMENTS: u8 = 8;
 
@@ -20,12 +18,13 @@ pub(super) fn fold<'a>(path: &'a [u8], room: &'a mut Vec<u8>) -> &'a [u8] {
         return b"/";
     }
     // Without a digit there is no id: of most paths that is all to be looked for.
-    let (mut has_digit, mut slashes) = (false, 0_u8);
-    for byte in path.iter().take(MAX_NAME_BYTES) {
-        has_digit |= byte.is_ascii_digit();
-        slashes += u8::from(*byte == b'/');
+    let (mut any, mut slashes) = (0, 0);
+    for byte in path {
+        let class = class_of(*byte);
+        any |= class;
+        slashes += usize::from(class / SLASH);
     }
-    if has_digit || MAX_SEGMENTS < slashes {
+    if any & DIGITS != 0 || usize::from(MAX_SEGMENTS) < slashes {
         return fold_segments(path, room);
     }
     path
@@ -87,7 +86,7 @@ impl Segment {
         if byte == b'.' && self.start < at {
             self.name = Some((at, self.classes));
         }
-        let class = CLASSES.get(usize::from(byte)).copied().unwrap_or(0);
+        let class = class_of(byte);
         self.classes.any |= class;
         self.classes.all &= class;
     }
@@ -122,6 +121,8 @@ impl Classes {
 const DIGITS: u8 = 1;
 const HEXADECIMAL: u8 = 2;
 const TOKEN: u8 = 4;
+/// The highest bit: dividing by it tells whether it is there.
+const SLASH: u8 = 128;
 
 /// The classes of every byte. A table: each path of each row goes through it.
 const CLASSES: [u8; 256] = {
@@ -131,13 +132,19 @@ const CLASSES: [u8; 256] = {
         let digit = if byte.is_ascii_digit() { DIGITS } else { 0 };
         let hexadecimal = if byte.is_ascii_hexdigit() || byte == b'-' { HEXADECIMAL } else { 0 };
         let is_token = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        classes[byte as usize] = digit | hexadecimal | if is_token { TOKEN } else { 0 };
+        let token = if is_token { TOKEN } else { 0 };
+        let slash = if byte == b'/' { SLASH } else { 0 };
+        classes[byte as usize] = digit | hexadecimal | token | slash;
         if byte == u8::MAX {
             break classes;
         }
         byte += 1;
     }
 };
+
+fn class_of(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,15 +2,16 @@
 //!
 //! To inflate takes longer than all that follows. So that happens on threads of its own, for this file and
 //! the next ones, while the text comes in the order of the files: the result is the same as with one
-//! processor. Memory is bounded: a thread waits when a few chunks of its file were not taken yet.
+//! processor. Memory is bounded: a thread waits when a few chunks of its file were not taken yet. Where there
+//! is one processor there is no thread, and no text is copied.
 
 use std::{
     collections::VecDeque,
     io,
     num::NonZero,
     ops::ControlFlow,
-    path::PathBuf,
-    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, Sender, channel, sync_channel},
     thread,
 };
 
@@ -51,13 +52,13 @@ struct Running {
 impl ReadAhead {
     /// Nothing is read before the first file is asked for.
     pub fn of(files: Vec<PathBuf>) -> Self {
+        Self::on(files, thread::available_parallelism().map_or(1, NonZero::get))
+    }
+
+    fn on(files: Vec<PathBuf>, processors: usize) -> Self {
         // One processor has the taking to do.
-        let others = thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1);
-        Self {
-            waiting: files.into(),
-            running: VecDeque::new(),
-            threads: others.clamp(1, MAX_THREADS),
-        }
+        let threads = (processors - 1).min(MAX_THREADS);
+        Self { waiting: files.into(), running: VecDeque::new(), threads }
     }
 
     /// Hands on the text of the next file, with how many bytes of it were read so far, until `text`
@@ -66,6 +67,9 @@ impl ReadAhead {
     /// # Errors
     /// When the file cannot be opened or read; the text before that has been handed on.
     pub fn next(&mut self, mut text: impl FnMut(&[u8], u64) -> ControlFlow<()>) -> End {
+        if self.threads == 0 {
+            return self.waiting.pop_front().map_or(Ok(None), |path| unpack(&path, text));
+        }
         // The file that is taken now has a thread, and each of the next ones.
         while self.running.len() <= self.threads
             && let Some(path) = self.waiting.front()
@@ -98,9 +102,17 @@ impl Running {
     fn start(path: PathBuf) -> io::Result<Self> {
         let (to_parts, parts) = sync_channel(CHUNKS);
         let (to_end, end) = sync_channel(1);
-        let (taken, free) = channel();
+        let (taken, free) = channel::<Vec<u8>>();
         thread::Builder::new().name("read ahead".to_owned()).spawn(move || {
-            let ended = unpack(&path, &to_parts, &free);
+            let ended = unpack(&path, |chunk, bytes_read| {
+                let mut text = free.try_recv().unwrap_or_default();
+                text.clear();
+                text.extend_from_slice(chunk);
+                match to_parts.send(Part { text, bytes_read }) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            });
             drop(to_parts);
             // Who does not ask for the end has stopped before it.
             let _ = to_end.send(ended);
@@ -109,28 +121,27 @@ impl Running {
     }
 }
 
-fn unpack(path: &std::path::Path, parts: &SyncSender<Part>, free: &Receiver<Vec<u8>>) -> End {
+/// Hands on the text of a file, with how many bytes of it were read so far, until `text` breaks.
+fn unpack(path: &Path, mut text: impl FnMut(&[u8], u64) -> ControlFlow<()>) -> End {
     let mut unpacker = Unpacker::default();
     let mut bytes_read = 0;
+    let mut is_wanted = true;
     let mut damage = None;
     files::stream(path, &mut |bytes| {
         bytes_read += bytes.len() as u64;
-        let mut is_taken = true;
         let pushed = unpacker.push(bytes, |chunk| {
-            let mut text = free.try_recv().unwrap_or_default();
-            text.clear();
-            text.extend_from_slice(chunk);
-            is_taken = parts.send(Part { text, bytes_read }).is_ok();
-            if is_taken { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let flow = text(chunk, bytes_read);
+            is_wanted = flow.is_continue();
+            flow
         });
         damage = pushed.err();
-        if is_taken && damage.is_none() {
+        if is_wanted && damage.is_none() {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     })?;
-    Ok(damage.or_else(|| unpacker.finish()))
+    Ok(if is_wanted { damage.or_else(|| unpacker.finish()) } else { None })
 }
 
 #[cfg(test)]
@@ -158,8 +169,14 @@ mod tests {
         fs::write(path("c"), &whole[..whole.len() / 2]).unwrap();
         fs::write(path("e"), b"").unwrap();
         fs::write(path("f"), gzip(b"last")).unwrap();
-        let names = ["a", "b", "c", "d", "e", "a", "f"];
-        let mut ahead = ReadAhead::of(names.map(&path).to_vec());
+        for processors in 1..4 {
+            let names = ["a", "b", "c", "d", "e", "a", "f"];
+            let ahead = ReadAhead::on(names.map(&path).to_vec(), processors);
+            all_come_in_order(ahead, names, &long);
+        }
+    }
+
+    fn all_come_in_order(mut ahead: ReadAhead, names: [&str; 7], long: &[u8]) {
         let mut all = Vec::new();
         for name in names {
             let (mut text, mut read) = (Vec::new(), 0);

@@ -99,7 +99,7 @@ fn run(
         .map_err(|error| Start::Runtime(error.to_string()))?;
     runtime
         .block_on(async {
-            let clients = Clients::load().await;
+            let clients = Clients::of_the_function().await;
             let handler = service_fn(|event: LambdaEvent<Value>| {
                 // At the level of an error, so that the filter never takes the request id away.
                 let id = event.context.request_id.as_str();

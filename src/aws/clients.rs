@@ -3,8 +3,11 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig,
-    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, Region, SdkConfig,
+    environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
+    retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
 };
 use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 
@@ -72,6 +75,17 @@ impl RegionClients {
 }
 
 impl Clients {
+    /// Credentials and region as Lambda gives them: in the environment. Where else they may be is not
+    /// looked for: that would make a client, which reads the root certificates of the system, before the
+    /// function asks for its first event.
+    /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+    pub async fn of_the_function() -> Self {
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+            .region(EnvironmentVariableRegionProvider::new());
+        Self::with(loader).await
+    }
+
     /// Credentials, region and endpoints as the AWS CLI finds them: environment, profile, role.
     pub async fn load() -> Self {
         Self::with(aws_config::defaults(BehaviorVersion::v2026_01_12())).await

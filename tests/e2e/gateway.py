@@ -158,7 +158,7 @@ class Gateway:
                 length = int(self.headers.get("content-length", 0))
                 body = self.rfile.read(length)
                 request = Request(
-                    _action(self.command, self.path, self.headers, body),
+                    action_of(self.command, self.path, self.headers, body),
                     self.path,
                     dict(urllib.parse.parse_qsl(body.decode("latin-1"))),
                     dict(self.headers),
@@ -234,16 +234,24 @@ def _credentials(request: Request, secrets: dict[str, str]) -> Credentials:
     return Credentials(key, secrets.get(key, "unknown"))
 
 
-# By the version of the API.
+# By the version that the Query protocol names.
 SERVICES = {
-    "2015-12-01": "elasticloadbalancing",
-    "2016-11-15": "ec2",
     "2010-03-31": "sns",
     "2011-06-15": "sts",
+    "2015-12-01": "elasticloadbalancing",
+    "2016-11-15": "ec2",
+}
+# By a word of the query.
+OF_S3 = {
+    ("GET", "list-type"): "s3:ListBucket",
+    ("GET", "versionId"): "s3:GetObjectVersion",
+    ("GET", "notification"): "s3:GetBucketNotification",
+    ("PUT", "notification"): "s3:PutBucketNotification",
 }
 
 
-def _action(method: str, path: str, headers: Message, body: bytes) -> str:
+def action_of(method: str, path: str, headers: Message, body: bytes) -> str:
+    """The IAM action of a request."""
     _, is_table, action = headers.get("x-amz-target", "").partition("DynamoDB_20120810.")
     if is_table:
         return f"dynamodb:{action}"
@@ -253,4 +261,6 @@ def _action(method: str, path: str, headers: Message, body: bytes) -> str:
     if "Action" in parameters:
         service = SERVICES.get(parameters.get("Version", ""), parameters.get("Version", "?"))
         return f"{service}:{parameters['Action']}"
-    return "s3:GetObject" if method == "GET" else f"s3:{method} {path}"
+    query = urllib.parse.parse_qs(path.partition("?")[2], keep_blank_values=True)
+    of_s3 = [OF_S3[method, word] for word in query if (method, word) in OF_S3]
+    return (of_s3 or ["s3:GetObject" if method == "GET" else f"s3:{method} {path}"])[0]

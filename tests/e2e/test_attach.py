@@ -97,7 +97,7 @@ class Shared:
     @property
     def writes(self) -> int:
         """How often the configuration was written in the last run."""
-        return sum("PUT" in request.action for request in self.world.gateway.requests)
+        return sum("Put" in request.action for request in self.world.gateway.requests)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ class Refusal(Trouble):
 
     def answer(self, request: Request, answer: Answer) -> Answer:
         """Instead of what the emulator would say."""
-        if "PUT" not in request.action:
+        if "Put" not in request.action:
             return answer
         error = f"<Error><Code>InvalidArgument</Code><Message>{self.message}</Message></Error>"
         return Answer(400, [("content-type", "application/xml")], error.encode())
@@ -211,7 +211,7 @@ class Rival(Trouble):
 
     def answer(self, request: Request, answer: Answer) -> Answer:
         """What we wrote is gone before it is read back."""
-        if "PUT" in request.action:
+        if "Put" in request.action:
             self.shared.s3.put_bucket_notification_configuration(
                 Bucket=self.shared.name, NotificationConfiguration=self.as_it_was
             )

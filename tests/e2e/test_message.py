@@ -9,7 +9,6 @@ from jsonschema import Draft202012Validator
 
 import incident
 from conftest import Outcome, World
-from policy import granted
 from processes import ROOT
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "src/notification/schema.json").read_text()))
@@ -169,34 +168,6 @@ def extra_rules(outcome: Outcome) -> int:
     """DescribeRules is called once for each listener, for each message."""
     messages = len(outcome.logged("configuration read"))
     return outcome.actions.count("elasticloadbalancing:DescribeRules") // messages - 1
-
-
-def test_what_is_called_is_granted_and_what_is_granted_is_called(world: World) -> None:
-    """The emulator refuses what the template does not grant; this shows that nothing is spare."""
-    group = world.cloud.renamed("sg-064b1f1e10c36054c")
-    ec2 = world.cloud.client("ec2")
-    prefix_list = ec2.create_managed_prefix_list(
-        PrefixListName="offices",
-        MaxEntries=1,
-        AddressFamily="IPv4",
-        Entries=[{"Cidr": "192.0.2.0/24", "Description": "documentation"}],
-    )["PrefixList"]["PrefixListId"]
-    rule = {
-        "IpProtocol": "tcp",
-        "FromPort": 443,
-        "ToPort": 443,
-        "PrefixListIds": [{"PrefixListId": prefix_list}],
-    }
-    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-    try:
-        event = incident.move(world.cloud, incident.event("s3-blocked-port.json"))
-        outcome = world.invoke(event)
-    finally:
-        ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[rule])
-    assert outcome.diagnosis["gaps"] == []
-    # The version of an object is asked for with the same request: see test_an_old_version_is_read.
-    called = {*outcome.actions, *outcome.remembered, "s3:GetObjectVersion"}
-    assert called == set(granted())
 
 
 def test_an_old_version_is_read(world: World) -> None:

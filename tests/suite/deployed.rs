@@ -273,6 +273,7 @@ fn an_option_makes_only_what_it_needs() {
         ),
         (&[("SubnetIds", "subnet-1,subnet-2"), ("SecurityGroupIds", "sg-1")], &[]),
         (&[("LogBucketKeyArn", KEY), ("TopicKeyArn", KEY), ("TableKeyArn", KEY)], &[]),
+        (&[("QueueKeyArn", KEY)], &[]),
         (&[("ReservedConcurrency", "2"), ("FactsRoleName", "alb502-facts")], &[]),
     ] {
         let stack = deployed(&[&[("Dashboard", "false")], given].concat());
@@ -297,14 +298,21 @@ fn what_goes_together_is_asked_for_together() {
 }
 
 #[test]
-fn options_reach_the_function_the_topic_and_the_table() {
-    let plain = deployed(&[]);
+fn options_reach_the_function_the_topic_the_table_and_the_queues() {
+    let plain = deployed(&[("TriggerMode", "queue")]);
     let function = plain.resource("Function");
     for absent in ["VpcConfig", "ReservedConcurrentExecutions"] {
         assert_eq!(function[absent], Value::Null);
     }
     assert_eq!(plain.resource("Topic")["KmsMasterKeyId"], Value::Null);
     assert_eq!(plain.resource("Table")["SSESpecification"], Value::Null);
+    let encrypted_queue = |stack: &Deployed, queue: &str| {
+        let queue = stack.resource(queue);
+        (queue["SqsManagedSseEnabled"].clone(), queue["KmsMasterKeyId"].clone())
+    };
+    for queue in ["EventQueue", "FailureQueue"] {
+        assert_eq!(encrypted_queue(&plain, queue), (json!(true), Value::Null));
+    }
     assert_eq!(function["Environment"]["Variables"]["ALB502_FACTS_ROLE_NAME"], "");
 
     let stack = deployed(&[
@@ -314,6 +322,7 @@ fn options_reach_the_function_the_topic_and_the_table() {
         ("FactsRoleName", "alb502-facts"),
         ("TopicKeyArn", "topic-key"),
         ("TableKeyArn", "table-key"),
+        ("QueueKeyArn", "queue-key"),
         ("TriggerMode", "queue"),
     ]);
     let function = stack.resource("Function");
@@ -324,6 +333,9 @@ fn options_reach_the_function_the_topic_and_the_table() {
     assert_eq!(stack.resource("Topic")["KmsMasterKeyId"], "topic-key");
     let encrypted = json!({ "SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": "table-key" });
     assert_eq!(stack.resource("Table")["SSESpecification"], encrypted);
+    for queue in ["EventQueue", "FailureQueue"] {
+        assert_eq!(encrypted_queue(&stack, queue), (Value::Null, json!("queue-key")));
+    }
     let scaling = &stack.resource("EventQueueMapping")["ScalingConfig"];
     assert_eq!(*scaling, json!({ "MaximumConcurrency": "5" }));
 }

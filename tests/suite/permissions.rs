@@ -149,6 +149,7 @@ fn the_template_grants_exactly_the_actions() {
                 "kms:DescribeKey",
             ],
         ),
+        ("HasQueueKey? queue-key", "QueueKeyArn", "sqs", &["kms:GenerateDataKey", "kms:Decrypt"]),
     ] {
         let mut policy = named(name).clone();
         let via = json!({ "Fn::Sub": format!("{service}.${{AWS::Region}}.${{AWS::URLSuffix}}") });

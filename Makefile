@@ -18,7 +18,7 @@ TOOLS   := .venv/bin
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Diagnose the bundled incident (DEMO=events/... for another)
@@ -95,6 +95,12 @@ SOAK ?= 10000
 soak: .venv/.tools ## Run the function on an AWS that fails at random (SOAK=10000, SEED=...)
 	$(CARGO) build --bin alb502-lambda
 	$(TOOLS)/python tests/e2e/soak.py --invocations $(SOAK) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench-lambda
+bench-lambda: .venv/.tools ## Time the function from start to message against a hello-world
+	$(CARGO) build --release --no-default-features --features lambda --bin alb502-lambda --example hello
+	$(CARGO) build --release --no-default-features --example simulate
+	$(TOOLS)/python tests/bench/lambda.py --release $(TARGET)/release
 
 .PHONY: update
 update: ## Write the expected messages anew, then look at them

@@ -71,11 +71,11 @@ class Replay:
                 super().setup()
 
             def answer(self) -> None:
-                body = self.body()
+                body, came = self.body(), time.perf_counter()
                 action = action_of(self.command, self.path, self.headers, body)
                 with replay._lock:
                     if action == "sns:Publish":
-                        replay.published.append(time.perf_counter())
+                        replay.published.append(came)
                     known = replay.answers.get(action, [])
                     number = min(replay.calls.count(action), len(known) - 1)
                     replay.calls.append(action)

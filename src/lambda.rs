@@ -100,7 +100,7 @@ fn run(
         .map_err(|error| Start::Runtime(error.to_string()))?;
     runtime
         .block_on(async {
-            // Made with the first event: a fifth of the time from the start to the question for it.
+            // Made with the first event: a tenth of the time from the start to the question for it.
             let clients = &OnceCell::new();
             let handler = service_fn(|event: LambdaEvent<Value>| {
                 // At the level of an error, so that the filter never takes the request id away.

@@ -325,6 +325,7 @@ def main() -> None:
     ]
     parts.insert(0, "## Size\n\n" + "\n".join(sizes))
     head = f"{cpu_model()}, {os.cpu_count()} cores, load {load:.1f} when it began."
+    head += f" {arguments.rounds} rounds; the lines of memory 3, the emulator 5."
     before, _, _ = arguments.out.read_text().partition(MARKER)
     arguments.out.write_text("\n\n".join([before + MARKER, head, *parts]) + "\n")
 

@@ -38,6 +38,8 @@ class Told:
     is_alone: bool
     # Whether every object of the incident was in the table.
     is_whole: bool
+    # What was denied of the configuration, and whether a gap says so.
+    denied: dict[str, bool] = field(default_factory=dict)
     # Whether the record says that it was told.
     is_marked: bool = False
 
@@ -51,6 +53,7 @@ class Books:
     told: list[Told] = field(default_factory=list)
     # Of the invocation that runs.
     now: list[Told] = field(default_factory=list)
+    # Actions of the configuration that were denied in it.
     denied: set[str] = field(default_factory=set)
     failed: Counter[str] = field(default_factory=Counter)
     succeeded: dict[str, str] = field(default_factory=dict)
@@ -77,11 +80,6 @@ class Books:
         hold(len(of) == 1, f"a message about {len(of)} incidents: {message['summary']}")
         gaps = {gap["fact"]: gap for gap in message["gaps"]}
         permissions = {gap["permission"] for gap in message["gaps"]}
-        hold(
-            self.denied <= permissions,
-            f"{self.denied} was denied, and the message says {permissions}",
-        )
-        self.denied.clear()
         told = Told(
             message["phase"],
             self._number(balancer, of[0]),
@@ -89,6 +87,7 @@ class Books:
             message["failures"],
             ALONE in gaps,
             False,
+            {action: action in permissions for action in self.denied},
         )
         if not told.is_alone:
             told.is_whole = self._compare(balancer, group, range(start, end), message)
@@ -141,12 +140,14 @@ class Books:
         else:
             said = error["errorMessage"]
             self.failed[error["errorType"]] += 1
-            hold(bool(bit) or near, f"an invocation failed without a fault: {said}")
-            denied = [it.action for it in bit if it.kind.startswith("denied")]
-            for action in denied:
-                is_said = action in CONFIGURATION or action in said or near
-                hold(is_said, f"{action} was denied, and the error says {said}")
+            # Without a piece of the configuration there is a message all the same.
+            failing = [it for it in bit if it.action not in CONFIGURATION]
+            hold(bool(failing) or near, f"an invocation failed without a fault: {said}")
+            for it in failing:
+                is_said = not it.kind.startswith("denied") or it.action in said or near
+                hold(is_said, f"{it.action} was denied, and the error says {said}")
         for it in self.now:
+            hold(near or all(it.denied.values()), f"denied, and the message does not say it: {it}")
             if it.is_alone:
                 hold(near or bool(actions & set(LEDGER)), f"told alone without a fault: {it}")
             elif not it.is_marked:
@@ -172,6 +173,7 @@ class Books:
             "messages": len(self.told),
             "told twice": sum(not it.is_marked and not it.is_alone for it in self.told),
             "told alone": sum(it.is_alone for it in self.told),
+            "told with a call denied": sum(bool(it.denied) for it in self.told),
             "resolved with every object there": sum(
                 it.phase == "resolved" and it.is_whole for it in marked
             ),

@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from faults import LEDGER, READ, Fault, Faults
+from faults import CONFIGURATION, LEDGER, READ, Fault, Faults
 from gateway import Answer, Request, Trouble
 from refusals import refusal
 from table import Table
@@ -33,6 +33,8 @@ class SmallAws(Trouble):
         # Called with each message that the topic took, and each record that the table took.
         self.published: Callable[[dict[str, Any]], None] = lambda _: None
         self.saved: Callable[[dict[str, Any]], None] = lambda _: None
+        # Called with each action of the configuration that was denied.
+        self.denied: Callable[[str], None] = lambda _: None
         # What went wrong in here: the function would take it for one fault more.
         self.wrong: Exception | None = None
         self._described: dict[tuple[str, bytes], Answer] = {}
@@ -51,7 +53,9 @@ class SmallAws(Trouble):
     def _instead(self, request: Request) -> Answer | None:
         fault = self._of_thread.fault = self.faults.bite(request.action)
         refused = fault.answer() if fault else None
-        if refused:
+        if fault and refused:
+            if fault.kind.startswith("denied") and request.action in CONFIGURATION:
+                self.denied(request.action)
             return refused
         service, _, operation = request.action.partition(":")
         with self._lock:

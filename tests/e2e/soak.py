@@ -83,6 +83,7 @@ class Soak:
         balancers = [Balancer(self.cloud, network, number, seed) for number in range(count)]
         self.books = Books(balancers, self.aws.table)
         self.aws.published, self.aws.saved = self.books.published, self.books.saved
+        self.aws.denied = self.books.denied.add
         settings = {"ALB502_TOPIC_ARN": self.cloud.topic, "ALB502_TABLE": TABLE}
         keys = ("AKIASOAK", "soak")
         self.copy = Copy(self.cloud, keys, folder / "function", settings, self.aws)

@@ -97,13 +97,15 @@ class Replay:
             def handle_error(self, *_: object) -> None:
                 """A function that is stopped hangs up."""
 
-        self._server = Server(("0.0.0.0", 0), Handler)
-        port = self._server.server_port
-        self.endpoints = {
-            f"AWS_ENDPOINT_URL_{service}": f"https://{address}:{port}"
-            for service, address in ADDRESSES.items()
-        }
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.endpoints: dict[str, str] = {}
+        self._servers: list[Server] = []
+        for service, address in ADDRESSES.items():
+            server = Server((address, 0), Handler)
+            self._servers.append(server)
+            self.endpoints[f"AWS_ENDPOINT_URL_{service}"] = (
+                f"https://{address}:{server.server_port}"
+            )
+            threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def begin(self, answers: dict[str, list[Answer]], latency: float) -> None:
         """The next invocation gets these answers, each so many seconds late."""
@@ -112,8 +114,9 @@ class Replay:
 
     def close(self) -> None:
         """Stops listening."""
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
 
 
 def make_certificate(certificate: Path, key: Path) -> None:

@@ -23,6 +23,10 @@ pub(super) const MAX_ANSWERS: usize = 6000;
 /// A pair takes as much memory as so many answers, whatever it has: its names, its list, its place.
 const PAIR_ANSWERS: usize = 8;
 
+/// A trace id is at most so long as it is kept: those of the load balancer have 40 bytes, and what clients put
+/// before them is cut.
+pub(super) const MAX_TRACE_ID_BYTES: usize = 128;
+
 /// A failed row as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeptFailure {
@@ -208,7 +212,7 @@ impl Details {
         answer: Answer,
         max: usize,
     ) -> usize {
-        if target == OTHERS || self.is_unfollowed {
+        if node == OTHERS || target == OTHERS || self.is_unfollowed {
             return 0;
         }
         let pair = (node, target);
@@ -247,8 +251,8 @@ impl Details {
     }
 
     /// Leaves the tallies of each kind that say most.
-    pub(super) fn cut_tallies(&mut self, most: usize) {
-        self.targets.cut(most);
+    pub(super) fn cut_tallies(&mut self, targets: usize, most: usize) {
+        self.targets.cut(targets);
         self.paths.cut(most);
         self.error_reasons.cut(most);
         for shares in [&mut self.nodes, &mut self.methods, &mut self.types] {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     sync::Arc,
 };
 
@@ -12,11 +13,11 @@ use super::{
         Counts, Evidence, FailureRow, Kind, MAX_FAILURE_ROWS, Minute, PathEvidence, Quantiles,
         Share, TargetEvidence, Window,
     },
-    names::{NameId, OTHERS},
+    names::{NameId, Names, OTHERS},
     pauses::Answered,
     signature::Signature,
     spikes::WindowRange,
-    tally::{ById, BySignature, PathTally, ShareTally, Span, Tally as _, TargetTally},
+    tally::{ById, BySignature, PathTally, ShareTally, Span, Sum, Tally, TargetTally},
     thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
     trickles,
 };
@@ -51,7 +52,8 @@ pub(super) fn evidence(
             }
         }
     }
-    let mut failures = sums.failures;
+    let by_target = mem::take(&mut sums.targets).whole();
+    let mut failures = mem::take(&mut sums.failures);
     // Rows on purpose are evidence only where nothing else failed.
     let on_purpose = sums.counts.failures == 0;
     failures.retain(|kept| (kept.signature == Signature::Intentional) == on_purpose);
@@ -83,17 +85,18 @@ pub(super) fn evidence(
         load_balancer_counts: detector.load_balancer_counts(identity.load_balancer_id, range),
         successes_without_target: sums.successes_without_target,
         signatures: by_signature(&sums.signatures),
-        targets: targets(detector, &sums.targets, &answered, &sums.around_failures),
+        targets: targets(detector, &by_target, &answered, &sums.around_failures),
         paths: paths(detector, &sums.paths),
-        paths_are_complete: !detector.paths_overflowed() && !sums.paths.contains_key(&OTHERS),
-        nodes: shares(detector, &sums.nodes),
-        methods: shares(detector, &sums.methods),
-        types: shares(detector, &sums.types),
+        paths_are_complete: !detector.paths_overflowed()
+            && !sums.paths.contains_key(&OTHERS)
+            && sums.given_up == 0,
+        windows_given_up: sums.given_up,
+        nodes: shares(&detector.names, sums.nodes),
+        methods: shares(&detector.words, sums.methods),
+        types: shares(&detector.names, sums.types),
         error_reasons: {
-            let mut reasons: Vec<_> = sums
-                .error_reasons
-                .iter()
-                .map(|(&name, &count)| (detector.name(name), count))
+            let mut reasons: Vec<_> = (sums.error_reasons.whole().iter())
+                .map(|(&name, &count)| (detector.words.get(name), count))
                 .collect();
             reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             reasons
@@ -118,12 +121,14 @@ struct Sums<'a> {
     successes_without_target: u64,
     signatures: BySignature,
     /// In the incident, and with the hour around it.
-    targets: ById<(TargetTally, TargetTally)>,
+    targets: Sum<TargetSpan>,
     paths: ById<PathTally>,
-    nodes: ById<ShareTally>,
-    methods: ById<ShareTally>,
-    types: ById<ShareTally>,
-    error_reasons: ById<u64>,
+    nodes: Sum<ShareTally>,
+    methods: Sum<ShareTally>,
+    types: Sum<ShareTally>,
+    error_reasons: Sum<u64>,
+    /// Windows of the incident with failures of which the details were given up.
+    given_up: u64,
     latencies: Latencies,
     failures: Vec<&'a KeptFailure>,
     around_failures: Vec<&'a KeptFailure>,
@@ -142,18 +147,27 @@ impl<'a> Sums<'a> {
         } else {
             self.around.add(&cell.counts);
         }
-        let Some(details) = &cell.details else { return };
-        self.add_details(details, in_incident);
+        match &cell.details {
+            Some(details) => self.add_details(details, in_incident),
+            // Quiet windows without details are more than an hour from any failure.
+            None if 0 < cell.counts.failures => {
+                self.targets.add_unknown();
+                if in_incident {
+                    self.given_up += 1;
+                    self.methods.add_unknown();
+                }
+            }
+            None => {}
+        }
     }
 
     fn add_details(&mut self, details: &'a Details, in_incident: bool) {
-        for (name, tally) in details.targets.iter() {
-            let (incident, span) = self.targets.entry(name).or_default();
+        self.targets.add(&details.targets, |sum, tally| {
             if in_incident {
-                incident.merge(tally);
+                sum.incident.merge(tally);
             }
-            span.merge(tally);
-        }
+            sum.span.merge(tally);
+        });
         self.seen.merge(details.seen);
         self.latencies.merge(&details.latencies);
         self.around_failures.extend(&details.failures);
@@ -161,22 +175,32 @@ impl<'a> Sums<'a> {
             return;
         }
         self.failures.extend(&details.failures);
+        // Half of what came for a path may be among `others`: that is told with `paths_are_complete`.
         for (name, tally) in details.paths.iter() {
             self.paths.entry(name).or_default().merge(tally);
         }
-        for (sums, tallies) in [
-            (&mut self.nodes, &details.nodes),
-            (&mut self.methods, &details.methods),
-            (&mut self.types, &details.types),
-        ] {
-            for (name, tally) in tallies.iter() {
-                sums.entry(name).or_default().merge(tally);
-            }
-        }
-        for (name, count) in details.error_reasons.iter() {
-            let sum = self.error_reasons.entry(name).or_default();
-            *sum = sum.saturating_add(*count);
-        }
+        self.nodes.add(&details.nodes, ShareTally::merge);
+        self.methods.add(&details.methods, ShareTally::merge);
+        self.types.add(&details.types, ShareTally::merge);
+        self.error_reasons.add(&details.error_reasons, u64::merge);
+    }
+}
+
+/// What is counted of a target in the incident, and with the hour around it.
+#[derive(Debug, Clone, Copy, Default)]
+struct TargetSpan {
+    incident: TargetTally,
+    span: TargetTally,
+}
+
+impl Tally for TargetSpan {
+    fn merge(&mut self, other: &Self) {
+        self.incident.merge(&other.incident);
+        self.span.merge(&other.span);
+    }
+
+    fn rank(&self) -> (u64, u64) {
+        self.incident.rank()
     }
 }
 
@@ -187,14 +211,14 @@ fn by_signature<T: Copy + Into<u64>>(counts: &[T]) -> BTreeMap<Signature, u64> {
 
 fn targets(
     detector: &Detector,
-    tallies: &ById<(TargetTally, TargetTally)>,
+    tallies: &ById<TargetSpan>,
     answered: &Answered,
     failures: &[&KeptFailure],
 ) -> Vec<TargetEvidence> {
     let pairs = refused_pairs(answered, failures);
     let mut list: Vec<_> = tallies
         .iter()
-        .map(|(&name, (incident, span))| TargetEvidence {
+        .map(|(&name, TargetSpan { incident, span })| TargetEvidence {
             target: detector.name(name),
             requests: incident.requests,
             failures: incident.failures,
@@ -253,11 +277,10 @@ fn paths(detector: &Detector, tallies: &ById<PathTally>) -> Vec<PathEvidence> {
     list
 }
 
-fn shares(detector: &Detector, tallies: &ById<ShareTally>) -> Vec<Share> {
-    let mut list: Vec<_> = tallies
-        .iter()
+fn shares(names: &Names, sum: Sum<ShareTally>) -> Vec<Share> {
+    let mut list: Vec<_> = (sum.whole().iter())
         .map(|(&name, tally)| Share {
-            name: detector.name(name),
+            name: names.get(name),
             requests: tally.requests,
             failures: tally.failures,
         })
@@ -277,9 +300,9 @@ fn failure_row(detector: &Detector, kept: &KeptFailure, answered: &Answered) -> 
         times: kept.times.map(|time| time.map(|millis| f64::from(millis) / 1000.0)),
         target: kept.target.map(|name| detector.name(name)),
         path: kept.path.map(|name| detector.paths.get(name)),
-        method: kept.method.map(|name| detector.name(name)),
+        method: kept.method.map(|name| detector.words.get(name)),
         node: detector.name(kept.node),
-        error_reason: kept.error_reason.map(|name| detector.name(name)),
+        error_reason: kept.error_reason.map(|name| detector.words.get(name)),
         received_bytes: kept.received_bytes,
         trace_id: kept.trace_id.as_deref().map(Arc::from),
         object: detector.objects.get(kept.object),

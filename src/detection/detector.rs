@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::{
     cell::{Cell, Details},
     folded_path,
-    names::{LastName, NameId, Names},
+    names::{LastName, NameId, Names, OTHERS},
     room::Room,
     row::{Row, RowNames},
     signature::Signature,
@@ -19,8 +19,12 @@ use super::{
 };
 use crate::access_log::{Entry, Field, ObjectKey, parse::endpoint};
 
-/// Different targets, nodes, methods and reasons that are told apart over a whole run.
+/// Different load balancers, target groups, nodes and targets that are told apart over a whole run. No stranger
+/// makes them up.
 const MAX_NAMES: usize = 20_000;
+
+/// Different methods and reasons: strangers may write any method.
+const MAX_WORDS: usize = 5_000;
 
 /// Different paths that are told apart over a whole run: a few megabytes.
 const MAX_PATHS: usize = 20_000;
@@ -49,6 +53,8 @@ pub struct SourceId {
 pub struct Detector {
     pub(super) thresholds: Thresholds,
     pub(super) names: Names,
+    /// Methods and reasons.
+    pub(super) words: Names,
     pub(super) paths: Names,
     pub(super) objects: Names,
     /// Account and region of a load balancer.
@@ -77,6 +83,14 @@ pub(super) struct GroupKey {
     pub(super) target_group: Option<NameId>,
 }
 
+impl GroupKey {
+    /// One of more load balancers or target groups than are told apart: what is counted of it would be
+    /// counted of several.
+    pub(super) fn is_not_told_apart(self) -> bool {
+        self.load_balancer == OTHERS || self.target_group == Some(OTHERS)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// Boxed: the nodes of the tree are half empty, and there may be 50,000 windows.
@@ -89,6 +103,7 @@ impl Detector {
         Self {
             thresholds,
             names: Names::new(MAX_NAMES),
+            words: Names::new(MAX_WORDS),
             paths: Names::new(MAX_PATHS),
             objects: Names::with_longest(MAX_OBJECTS, MAX_OBJECT_BYTES),
             places: HashMap::new(),
@@ -109,7 +124,9 @@ impl Detector {
         {
             let load_balancer = self.names.id(load_balancer.as_bytes());
             let place = (self.names.id(account.as_bytes()), self.names.id(region.as_bytes()));
-            self.places.insert(load_balancer, place);
+            if load_balancer != OTHERS {
+                self.places.insert(load_balancer, place);
+            }
         }
         SourceId {
             object: self.objects.id(object.as_bytes()),
@@ -134,6 +151,10 @@ impl Detector {
                 .get(Field::TargetGroupArn)
                 .map(|arn| self.last.target_group.id(&mut self.names, arn)),
         };
+        if key.is_not_told_apart() {
+            self.rows_not_judged += 1;
+            return;
+        }
         let row = Row::of(entry);
         // A failed row is asked for more than its first fields.
         let whole;
@@ -192,9 +213,9 @@ impl Detector {
             object: source.object,
             target: entry.get(Field::TargetPort).map(|target| self.names.id(target)),
             path,
-            method: request.method.map(|method| self.last.method.id(&mut self.names, method)),
+            method: request.method.map(|method| self.last.method.id(&mut self.words, method)),
             kind: self.last.kind.id(&mut self.names, entry.get(Field::Type).unwrap_or_default()),
-            error_reason: reason.map(|reason| self.names.id(reason)),
+            error_reason: reason.map(|reason| self.words.id(reason)),
         }
     }
 
@@ -206,7 +227,8 @@ impl Detector {
             return;
         }
         self.cells += 1;
-        let details = self.has_room_for_details().then(Box::<Details>::default);
+        self.make_room_for_details();
+        let details = Some(Box::<Details>::default());
         let windows = &mut self.groups.entry(key).or_default().windows;
         windows.insert(window, Box::new(Cell { details, ..Cell::default() }));
     }

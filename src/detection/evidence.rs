@@ -121,6 +121,9 @@ pub struct Evidence {
     /// False when strangers asked for more different paths than are told apart: then a path may have
     /// had successes that were counted as `others`.
     pub paths_are_complete: bool,
+    /// Windows of the incident with failures of which only the counts were kept, because there were more
+    /// than fit into memory.
+    pub windows_given_up: u64,
     /// Requests and failures by load-balancer node (address, `unknown` for a loose file).
     pub nodes: Vec<Share>,
     /// Requests and failures by method.

@@ -14,7 +14,7 @@ use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cell::{Answer, Cell, Details, KeptFailure, Latencies},
+    cell::{Answer, Cell, Details, KeptFailure, Latencies, MAX_TRACE_ID_BYTES},
     detector::{Detector, SourceId},
     names::{NameId, Names, OTHERS},
     room::Room,
@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The form of the bytes. Another number is not read: items live for days only.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 /// Unpacked details are at most this long: twenty times what 300 KB of them usually are. What is longer
 /// was not made by [`pack`].
@@ -34,11 +34,13 @@ const MAX_UNPACKED_BYTES: u64 = 32 << 20;
 #[error("kept details cannot be read: {0}")]
 pub struct PackedError(String);
 
-/// Names are indices into the two lists, counted from 1; 0 is `others`.
+/// Names are indices into the three lists, counted from 1; 0 is `others`.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Packed {
     form: u8,
     names: Vec<Box<str>>,
+    /// Methods and reasons.
+    words: Vec<Box<str>>,
     paths: Vec<Box<str>>,
     /// More different paths were seen than are told apart.
     paths_overflowed: bool,
@@ -178,7 +180,11 @@ impl Group {
         };
         let is_path = |it: &PathTally| most(&[it.requests, it.failures, it.successes]);
         let is_share = |it: &ShareTally| most(&[it.requests, it.failures]);
-        let is_failure = |it: &Failure| is_time(it.time) && it.created.is_none_or(is_time);
+        let is_failure = |it: &Failure| {
+            is_time(it.time)
+                && it.created.is_none_or(is_time)
+                && it.trace_id.as_ref().is_none_or(|id| id.len() <= MAX_TRACE_ID_BYTES)
+        };
         self.targets.iter().all(|(_, it)| is_target(it))
             && self.paths.iter().all(|(_, it)| is_path(it))
             && self.nodes.iter().all(is_share)
@@ -198,6 +204,7 @@ struct Packing<'a> {
     detector: &'a Detector,
     packed: Packed,
     names: HashMap<NameId, u32>,
+    words: HashMap<NameId, u32>,
     paths: HashMap<NameId, u32>,
 }
 
@@ -205,11 +212,16 @@ impl<'a> Packing<'a> {
     fn new(detector: &'a Detector) -> Self {
         let paths_overflowed = detector.paths_overflowed();
         let packed = Packed { form: FORM, paths_overflowed, ..Packed::default() };
-        Self { detector, packed, names: HashMap::new(), paths: HashMap::new() }
+        let (names, words, paths) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { detector, packed, names, words, paths }
     }
 
     fn name(&mut self, id: NameId) -> u32 {
         number(id, &self.detector.names, &mut self.names, &mut self.packed.names)
+    }
+
+    fn word(&mut self, id: NameId) -> u32 {
+        number(id, &self.detector.words, &mut self.words, &mut self.packed.words)
     }
 
     fn path(&mut self, id: NameId) -> u32 {
@@ -222,13 +234,13 @@ impl<'a> Packing<'a> {
         let targets = targets.into_iter().map(|(id, it)| (self.name(id), it)).collect();
         let paths = by_name(&details.paths, &detector.paths);
         let paths = paths.into_iter().map(|(id, it)| (self.path(id), it)).collect();
-        let methods = by_name(&details.methods, &detector.names);
-        let methods = methods.into_iter().map(|(id, it)| (self.name(id), it)).collect();
+        let methods = by_name(&details.methods, &detector.words);
+        let methods = methods.into_iter().map(|(id, it)| (self.word(id), it)).collect();
         let types = by_name(&details.types, &detector.names);
         let types = types.into_iter().map(|(id, it)| (self.name(id), it)).collect();
         let mut reasons: Vec<_> = details.error_reasons.iter().map(|(id, it)| (id, *it)).collect();
-        reasons.sort_by_cached_key(|(id, _)| detector.names.get(*id));
-        let error_reasons = reasons.into_iter().map(|(id, it)| (self.name(id), it)).collect();
+        reasons.sort_by_cached_key(|(id, _)| detector.words.get(*id));
+        let error_reasons = reasons.into_iter().map(|(id, it)| (self.word(id), it)).collect();
         let mut failures: Vec<&KeptFailure> = details.failures.iter().collect();
         // The smallest digests first: cutting the list leaves what would have been kept of fewer.
         failures.sort();
@@ -281,8 +293,8 @@ impl<'a> Packing<'a> {
             times: kept.times,
             target: kept.target.map(|id| self.name(id)),
             path: kept.path.map(|id| self.path(id)),
-            method: kept.method.map(|id| self.name(id)),
-            error_reason: kept.error_reason.map(|id| self.name(id)),
+            method: kept.method.map(|id| self.word(id)),
+            error_reason: kept.error_reason.map(|id| self.word(id)),
             received_bytes: kept.received_bytes,
             trace_id: kept.trace_id.clone(),
         }
@@ -380,10 +392,10 @@ impl Packed {
         details: &mut Details,
         target_group: Option<&str>,
         source: SourceId,
-        names: &mut Names,
-        paths: &mut Names,
+        to: Tables<'_>,
         room: &Room,
     ) {
+        let Tables { names, words, paths } = to;
         if self.paths_overflowed {
             paths.overflow();
         }
@@ -393,30 +405,30 @@ impl Packed {
             return;
         };
         let named = Ids { list: &self.names, ids: vec![None; self.names.len()] };
+        let worded = Ids { list: &self.words, ids: vec![None; self.words.len()] };
         let pathed = Ids { list: &self.paths, ids: vec![None; self.paths.len()] };
-        let (mut named, mut pathed) = (named, pathed);
+        let (mut named, mut worded, mut pathed) = (named, worded, pathed);
         let most = room.tallies_each();
         for (name, more) in &group.targets {
-            details.targets.add(named.id(*name, names), most, |sum| sum.merge(more));
+            details
+                .targets
+                .add_part(named.id(*name, names), room.targets_each(), |sum| sum.merge(more));
         }
-        for (to, from) in
-            [(&mut details.methods, &group.methods), (&mut details.types, &group.types)]
-        {
-            for (name, more) in from {
-                to.add(named.id(*name, names), most, |sum| sum.merge(more));
-            }
+        for (name, more) in &group.methods {
+            details.methods.add_part(worded.id(*name, words), most, |sum| sum.merge(more));
+        }
+        for (name, more) in &group.types {
+            details.types.add_part(named.id(*name, names), most, |sum| sum.merge(more));
         }
         for (path, more) in &group.paths {
-            details.paths.add(pathed.id(*path, paths), most, |sum| sum.merge(more));
+            details.paths.add_part(pathed.id(*path, paths), most, |sum| sum.merge(more));
         }
         for more in &group.nodes {
             details.nodes.add(source.node, most, |sum| sum.merge(more));
         }
         details.seen.merge(group.seen);
         for (name, more) in &group.error_reasons {
-            details
-                .error_reasons
-                .add(named.id(*name, names), most, |sum| *sum = sum.saturating_add(*more));
+            details.error_reasons.add_part(worded.id(*name, words), most, |sum| sum.merge(more));
         }
         for it in group.failures {
             let Some(&signature) = Signature::ALL.get(usize::from(it.signature)) else { continue };
@@ -428,10 +440,10 @@ impl Packed {
                 times: it.times,
                 target: it.target.map(|name| named.id(name, names)),
                 path: it.path.map(|path| pathed.id(path, paths)),
-                method: it.method.map(|name| named.id(name, names)),
+                method: it.method.map(|name| worded.id(name, words)),
                 node: source.node,
                 object: source.object,
-                error_reason: it.error_reason.map(|name| named.id(name, names)),
+                error_reason: it.error_reason.map(|name| worded.id(name, words)),
                 received_bytes: it.received_bytes,
                 trace_id: it.trace_id,
             };
@@ -457,6 +469,13 @@ impl Packed {
         let (parts, longest) = &group.latencies;
         details.latencies.merge(&Latencies::of_parts(parts, *longest));
     }
+}
+
+/// Where names get their ids.
+pub(super) struct Tables<'a> {
+    pub(super) names: &'a mut Names,
+    pub(super) words: &'a mut Names,
+    pub(super) paths: &'a mut Names,
 }
 
 /// The ids of packed names, each looked up once.

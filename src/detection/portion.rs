@@ -14,7 +14,7 @@ use super::{
     cell::{Cell, MINUTES, MinuteTally},
     detector::{Detector, GroupKey, MAX_CELLS, MAX_GROUPS, SourceId},
     evidence::{Evidence, Kind},
-    packed::{self, PackedError},
+    packed::{self, PackedError, Tables},
     room::Grown,
     spikes::WindowRange,
     tally::BySignature,
@@ -145,17 +145,15 @@ impl Detector {
         let mut details = match cell.details.take() {
             Some(details) => details,
             None if cell.is_given_up => return Ok(()),
-            None if self.has_room_for_details() => Box::default(),
             None => {
-                if let Some(cell) = self.cell(key, window) {
-                    cell.is_given_up = true;
-                }
-                return Ok(());
+                self.make_room_for_details();
+                Box::default()
             }
         };
         let before = details.size();
-        let (names, paths) = (&mut self.names, &mut self.paths);
-        packed.add_to(&mut details, target_group, source, names, paths, &self.room);
+        let names =
+            Tables { names: &mut self.names, words: &mut self.words, paths: &mut self.paths };
+        packed.add_to(&mut details, target_group, source, names, &self.room);
         let after = details.size();
         if let Some(cell) = self.cell(key, window) {
             cell.details = Some(details);
@@ -188,7 +186,8 @@ impl Detector {
             load_balancer: self.names.id(load_balancer.as_bytes()),
             target_group: target_group.map(|arn| self.names.id(arn.as_bytes())),
         };
-        if MAX_GROUPS <= self.groups.len() && !self.groups.contains_key(&key) {
+        let is_beyond = MAX_GROUPS <= self.groups.len() && !self.groups.contains_key(&key);
+        if is_beyond || key.is_not_told_apart() {
             self.rows_not_judged += 1;
             return None;
         }

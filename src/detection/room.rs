@@ -14,16 +14,13 @@ use super::{
     tally::MAX_KEYS,
 };
 
-/// Windows with details over all target groups: at least 4 KB each, 16 MB. Beyond it quiet windows far from
-/// any failure keep only their counts.
+/// Windows with details over all target groups: at least 4 KB each, 16 MB. Beyond it windows keep only their
+/// counts: quiet ones far from any failure, then other quiet ones, then those of long ago.
 const MAX_DETAILED_CELLS: usize = 4_096;
 
 /// Failed rows kept in all windows together: some 200 bytes each, 10 MB. An incident is judged by at most
 /// 16,384.
 const MAX_FAILURES_TOGETHER: usize = 50_000;
-
-/// Of each window so many failed rows are kept at least: enough to tell what share of them is alike.
-const MIN_FAILURES_EACH: usize = 64;
 
 /// Answers kept in all windows together: 12 bytes each, twice that while a list doubles, 6 to 12 MB.
 const MAX_ANSWERS_TOGETHER: usize = 500_000;
@@ -34,10 +31,6 @@ const MIN_ANSWERS_EACH: usize = 600;
 
 /// Tallies kept in all windows together: up to 220 bytes each, 12 MB.
 const MAX_TALLIES_TOGETHER: usize = 60_000;
-
-/// Of each kind and window so many tallies are kept at least: more targets, paths and methods than a message
-/// names.
-const MIN_TALLIES_EACH: usize = 16;
 
 /// Quiet windows this close to a failing one, or to the latest of their target group, keep their details:
 /// an hour.
@@ -90,10 +83,9 @@ pub(super) struct Room {
     most: Grown,
     kept: Grown,
     answers_each: usize,
+    targets_each: usize,
     tallies_each: usize,
     failures_each: usize,
-    /// No window with details could be given up: it is not searched again with every new one.
-    cells_are_full: bool,
 }
 
 impl Default for Room {
@@ -102,9 +94,9 @@ impl Default for Room {
             most: MOST,
             kept: Grown::default(),
             answers_each: MAX_ANSWERS,
+            targets_each: MAX_KEYS,
             tallies_each: MAX_KEYS,
             failures_each: MAX_FAILURE_ROWS,
-            cells_are_full: false,
         }
     }
 }
@@ -113,10 +105,24 @@ impl Room {
     /// Notes what was added; true when room has to be made.
     pub(super) fn take(&mut self, grown: Grown) -> bool {
         self.kept.add(grown);
-        (self.most.cells < self.kept.cells && !self.cells_are_full)
+        self.most.cells < self.kept.cells
             || self.most.answers < self.kept.answers
-            || (self.most.tallies < self.kept.tallies && MIN_TALLIES_EACH < self.tallies_each)
-            || (self.most.failures < self.kept.failures && MIN_FAILURES_EACH < self.failures_each)
+            || (self.most.tallies < self.kept.tallies && 1 < self.targets_each)
+            || (self.most.failures < self.kept.failures && 1 < self.failures_each)
+    }
+
+    /// Half as many tallies of a window: first of paths and methods down to more than a message names, then
+    /// of targets.
+    fn fewer_tallies(&mut self) {
+        const FEW_TALLIES: usize = 16;
+        const FEW_TARGETS: usize = 64;
+        let few = FEW_TALLIES < self.tallies_each;
+        let halved = match self.targets_each {
+            _ if few => &mut self.tallies_each,
+            targets if FEW_TARGETS < targets || self.tallies_each == 1 => &mut self.targets_each,
+            _ => &mut self.tallies_each,
+        };
+        *halved /= 2;
     }
 
     /// How many failed rows are kept of a window.
@@ -124,7 +130,12 @@ impl Room {
         self.failures_each
     }
 
-    /// How many tallies of each kind are kept in a window.
+    /// How many targets are counted by name in a window.
+    pub(super) fn targets_each(&self) -> usize {
+        self.targets_each
+    }
+
+    /// How many tallies of each other kind are kept in a window.
     pub(super) fn tallies_each(&self) -> usize {
         self.tallies_each
     }
@@ -141,34 +152,34 @@ fn after_making_room(most: usize) -> usize {
 }
 
 impl Detector {
-    /// Another window may have details; it is counted as one that has.
-    pub(super) fn has_room_for_details(&mut self) -> bool {
+    /// Another window will have details; it is counted as one that has.
+    pub(super) fn make_room_for_details(&mut self) {
         if self.room.take(Grown { cells: 1, ..Grown::default() }) {
             self.make_room();
+            self.room.kept.cells += 1;
         }
-        let has_room = self.room.kept.cells <= self.room.most.cells;
-        if !has_room {
-            self.room.kept.cells -= 1;
-        }
-        has_room
     }
 
-    /// Gives up what says least until a quarter of the room is free: quiet windows far from any failure,
-    /// the answers of the busiest targets, failed rows of windows that have many, answers far from any
-    /// failure, then those of long ago, tallies with the fewest failures.
+    /// Gives up what says least until a quarter of the room is free: quiet windows far from any failure and
+    /// then those of long ago, the answers of the busiest targets, those far from any failure and then those
+    /// of long ago; of windows that have many the failed rows, the tallies with the fewest failures, targets
+    /// last.
     pub(super) fn make_room(&mut self) {
         self.drop_quiet_details();
         self.recount();
+        let most = self.room.most;
         let enough = Grown {
-            cells: after_making_room(self.room.most.cells),
-            answers: after_making_room(self.room.most.answers),
-            tallies: after_making_room(self.room.most.tallies),
-            failures: after_making_room(self.room.most.failures),
+            cells: after_making_room(most.cells),
+            answers: after_making_room(most.answers),
+            tallies: after_making_room(most.tallies),
+            failures: after_making_room(most.failures),
         };
-        while enough.failures < self.room.kept.failures
-            && MIN_FAILURES_EACH < self.room.failures_each
-        {
-            self.room.failures_each = (self.room.failures_each / 2).max(MIN_FAILURES_EACH);
+        if most.cells < self.room.kept.cells.saturating_add(1) {
+            self.drop_oldest_details(enough.cells);
+            self.recount();
+        }
+        while enough.failures < self.room.kept.failures && 1 < self.room.failures_each {
+            self.room.failures_each /= 2;
             let each = self.room.failures_each;
             self.details().for_each(|details| details.cut_failures(each));
             self.recount();
@@ -184,13 +195,12 @@ impl Detector {
             self.recount();
         }
         self.give_up_oldest_answers(enough.answers);
-        while enough.tallies < self.room.kept.tallies && MIN_TALLIES_EACH < self.room.tallies_each {
-            self.room.tallies_each = (self.room.tallies_each / 2).max(MIN_TALLIES_EACH);
-            let each = self.room.tallies_each;
-            self.details().for_each(|details| details.cut_tallies(each));
+        while enough.tallies < self.room.kept.tallies && 1 < self.room.targets_each {
+            self.room.fewer_tallies();
+            let (targets, others) = (self.room.targets_each, self.room.tallies_each);
+            self.details().for_each(|details| details.cut_tallies(targets, others));
             self.recount();
         }
-        self.room.cells_are_full = self.room.most.cells <= self.room.kept.cells;
     }
 
     fn details(&mut self) -> impl Iterator<Item = &mut Details> {
@@ -233,6 +243,26 @@ impl Detector {
         self.room.kept.answers = kept;
     }
 
+    /// Gives up the details of windows until so many are left: quiet ones before others, those near a failing
+    /// one after those that are not, those of long ago first.
+    fn drop_oldest_details(&mut self, enough: usize) {
+        let mut cells: Vec<((bool, bool, i64), &mut Cell)> = Vec::new();
+        for group in self.groups.values_mut() {
+            let near = Near { latest: None, ..Near::of(group, NEAR_WINDOWS) };
+            for (window, cell) in &mut group.windows {
+                if cell.details.is_some() {
+                    cells.push(((is_failing(cell), near.has(*window), *window), &mut **cell));
+                }
+            }
+        }
+        cells.sort_by_key(|(order, _)| *order);
+        let over = cells.len().saturating_sub(enough);
+        for (_, cell) in cells.into_iter().take(over) {
+            cell.details = None;
+            cell.is_given_up = true;
+        }
+    }
+
     /// Gives up the details of windows without a failure that are far from any with one, and from the
     /// latest of the target group, which a failure may follow.
     fn drop_quiet_details(&mut self) {
@@ -247,6 +277,10 @@ impl Detector {
     }
 }
 
+fn is_failing(cell: &Cell) -> bool {
+    0 < cell.counts.failures + cell.counts.intentional_502
+}
+
 /// Windows of a target group that are near a failing one, or near the latest, which a failure may follow.
 struct Near {
     failing: Vec<i64>,
@@ -256,7 +290,6 @@ struct Near {
 
 impl Near {
     fn of(group: &Group, windows: u64) -> Self {
-        let is_failing = |cell: &Cell| 0 < cell.counts.failures + cell.counts.intentional_502;
         let failing = group.windows.iter().filter(|(_, cell)| is_failing(cell));
         Self {
             failing: failing.map(|(window, _)| *window).collect(),
@@ -330,7 +363,7 @@ mod tests {
         let detector = read(all);
         let Room { kept, most, failures_each, .. } = detector.room;
         assert!(kept.cells <= most.cells && kept.answers <= most.answers, "{kept:?}");
-        assert!(kept.failures <= most.failures || failures_each == MIN_FAILURES_EACH, "{kept:?}");
+        assert!(kept.failures <= most.failures || failures_each == 1, "{kept:?}");
         let totals = detector.totals();
         assert_eq!((totals.requests, totals.failures), (rows as u64, rows.div_ceil(7) as u64));
         assert_eq!(detector.rows_not_judged(), 0);
@@ -428,12 +461,13 @@ mod tests {
         });
         let detector = read(rows);
         let each = detector.room.tallies_each();
-        assert!((MIN_TALLIES_EACH..300).contains(&each), "{each}");
+        let targets = detector.room.targets_each();
+        assert!(each <= 16 && targets < 300, "{each} {targets}");
         assert!(detector.room.kept.tallies <= detector.room.most.tallies);
         let cells = detector.groups.values().flat_map(|group| group.windows.values());
         let mut cut = 0;
         for details in cells.filter_map(|cell| cell.details.as_deref()) {
-            assert!(details.targets.len() <= each + 1 && details.paths.len() <= each + 1);
+            assert!(details.targets.len() <= targets + 1 && details.paths.len() <= each + 1);
             let sum = |of: fn(&TargetTally) -> u64| details.targets.values().map(of).sum::<u64>();
             assert_eq!((sum(|it| it.requests), sum(|it| it.failures)), (3_000, 50));
             for (name, tally) in details.targets.iter().filter(|(name, _)| *name != OTHERS) {

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{
-    cell::{Answer, Details, KeptFailure},
+    cell::{Answer, Details, KeptFailure, MAX_TRACE_ID_BYTES},
     evidence::Counts,
     names::NameId,
     room::{Grown, Room},
@@ -142,7 +142,7 @@ impl Row {
         if self.signature != Some(Signature::Intentional) {
             details.seen.add(self.time);
             tallies += self.add_to_shares(details, names, is_failure, most);
-            tallies += self.add_to_target(details, names, is_failure, most);
+            tallies += self.add_to_target(details, names, is_failure, room.targets_each());
             tallies += self.add_to_path(details, names, is_failure, most);
         }
         if let Some(reason) = names.error_reason {
@@ -273,9 +273,7 @@ impl Row {
             object: names.object,
             error_reason: names.error_reason,
             received_bytes: entry.bytes(Field::ReceivedBytes),
-            trace_id: entry
-                .get(Field::TraceId)
-                .map(|id| String::from_utf8_lossy(id.get(..128).unwrap_or(id)).into()),
+            trace_id: entry.get(Field::TraceId).map(trace_id),
         }
     }
 
@@ -288,6 +286,15 @@ impl Row {
             entry.get(field).hash(&mut hasher);
         }
         hasher.finish()
+    }
+}
+
+/// A trace id as it is kept. A byte that is no text becomes a character of three.
+fn trace_id(id: &[u8]) -> Box<str> {
+    let head = id.get(..MAX_TRACE_ID_BYTES).unwrap_or(id);
+    match std::str::from_utf8(head) {
+        Ok(head) => head.into(),
+        Err(_) => String::from_utf8_lossy(id.get(..MAX_TRACE_ID_BYTES / 3).unwrap_or(id)).into(),
     }
 }
 

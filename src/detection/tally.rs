@@ -32,11 +32,19 @@ pub(super) struct Tallies<T, K = NameId> {
     places: HashMap<K, u32, RandomState>,
     /// Where the key of the row before stands.
     last: usize,
+    /// What one object counted as `others` came in: a name that another object named may be in it.
+    is_half_told: bool,
 }
 
 impl<T, K> Default for Tallies<T, K> {
     fn default() -> Self {
-        Self { keys: Vec::new(), values: Vec::new(), places: HashMap::default(), last: 0 }
+        Self {
+            keys: Vec::new(),
+            values: Vec::new(),
+            places: HashMap::default(),
+            last: 0,
+            is_half_told: false,
+        }
     }
 }
 
@@ -105,6 +113,12 @@ impl<T: Default> Tallies<T> {
 }
 
 impl<T: Tally> Tallies<T> {
+    /// [`Tallies::add`] for what another detector has counted.
+    pub(super) fn add_part(&mut self, name: NameId, most: usize, add: impl FnOnce(&mut T)) {
+        self.is_half_told |= name == OTHERS;
+        self.add(name, most, add);
+    }
+
     /// Leaves the `most` tallies that say most and adds the rest up as `others`. A name that stays was
     /// counted from its first row on, and no other comes in later: of none is half told.
     pub(super) fn cut(&mut self, most: usize) {
@@ -112,6 +126,7 @@ impl<T: Tally> Tallies<T> {
             return;
         }
         let old = std::mem::take(self);
+        self.is_half_told = old.is_half_told;
         let mut list: Vec<(NameId, T)> = old.keys.into_iter().zip(old.values).collect();
         list.sort_by_key(|(name, it)| (std::cmp::Reverse(it.rank()), *name));
         let mut others = T::default();
@@ -151,6 +166,50 @@ impl Span {
             self.add(first);
             self.add(last);
         }
+    }
+}
+
+/// The tallies of several windows added up.
+#[derive(Debug)]
+pub(super) struct Sum<T> {
+    /// With the number of windows with `others` in which the name has a tally of its own.
+    tallies: ById<(T, u32)>,
+    /// Windows in which some names count as `others`.
+    cut: u32,
+}
+
+impl<T> Default for Sum<T> {
+    fn default() -> Self {
+        Self { tallies: HashMap::default(), cut: 0 }
+    }
+}
+
+impl<T: Tally> Sum<T> {
+    /// Adds the tallies of a window, each as `of` makes of it.
+    pub(super) fn add<U: Default>(&mut self, window: &Tallies<U>, of: impl Fn(&mut T, &U)) {
+        let is_cut = window.is_half_told || window.iter().any(|(name, _)| name == OTHERS);
+        self.cut += u32::from(is_cut);
+        for (name, tally) in window.iter() {
+            let (sum, told) = self.tallies.entry(name).or_default();
+            of(sum, tally);
+            *told += u32::from(is_cut && !window.is_half_told);
+        }
+    }
+
+    /// A window of which no tally was kept.
+    pub(super) fn add_unknown(&mut self) {
+        self.cut += 1;
+    }
+
+    /// The sums by name. What may have been counted as `others` in some window is added to these: half of
+    /// what a target did would be taken for all of it.
+    pub(super) fn whole(self) -> ById<T> {
+        let mut whole: ById<T> = HashMap::default();
+        for (name, (tally, told)) in self.tallies {
+            let name = if told < self.cut { OTHERS } else { name };
+            whole.entry(name).or_default().merge(&tally);
+        }
+        whole
     }
 }
 
@@ -258,5 +317,55 @@ impl Tally for TargetTally {
 fn merge_signatures(sums: &mut FewBySignature, other: &FewBySignature) {
     for (sum, more) in sums.iter_mut().zip(other) {
         *sum = sum.saturating_add(*more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(names: &[NameId], most: usize) -> Tallies<u64> {
+        let mut tallies = Tallies::default();
+        for name in names {
+            tallies.add(*name, most, |count: &mut u64| *count += 1);
+        }
+        tallies
+    }
+
+    fn told(windows: &[Tallies<u64>]) -> Vec<(NameId, u64)> {
+        let mut sum = Sum::default();
+        windows.iter().for_each(|window| sum.add(window, u64::merge));
+        let mut told: Vec<_> = sum.whole().into_iter().collect();
+        told.sort_unstable();
+        told
+    }
+
+    #[test]
+    fn what_may_be_among_others_in_some_window_is_not_told_by_half() {
+        assert_eq!(told(&[window(&[1, 2, 2], 3), window(&[2, 3], 3)]), [(1, 1), (2, 3), (3, 1)]);
+        // The second window has room for two names; 1 is among the others there, or may be.
+        let full = || window(&[2, 3, 1, 4, 2], 2);
+        assert_eq!(told(&[window(&[1, 2], 3), full()]), [(OTHERS, 3), (2, 3), (3, 1)]);
+        let mut cut = window(&[1, 1, 1, 2, 3, 3], 9);
+        cut.cut(2);
+        assert_eq!(told(&[cut]), [(OTHERS, 1), (1, 3), (3, 2)]);
+        // An object that counts others of its own may have counted any name among them.
+        let mut parts = window(&[1, 2], 9);
+        parts.add_part(OTHERS, 9, |count| *count += 5);
+        assert_eq!(told(&[parts]), [(OTHERS, 7)]);
+    }
+
+    #[test]
+    fn many_names_are_found_again_as_few_are() {
+        let names: Vec<NameId> = (1..=500).chain(1..=500).rev().chain([7, 7]).collect();
+        let mut tallies = window(&names, MAX_KEYS);
+        assert_eq!(tallies.len(), 500);
+        assert!(
+            (1..=500).all(|name| tallies.get_mut(name) == Some(&mut if name == 7 { 4 } else { 2 }))
+        );
+        assert_eq!(tallies.get_mut(501), None);
+        tallies.cut(20);
+        assert_eq!((tallies.len(), tallies.get_mut(7)), (21, Some(&mut 4)));
+        assert_eq!(tallies.get_mut(OTHERS), Some(&mut (480 * 2)));
     }
 }

@@ -16,6 +16,16 @@ pub mod patterns;
 pub mod pictures;
 pub mod probes;
 pub mod rows;
+/// What of the log is not known, although it was read.
+fn given_up(evidence: &Evidence) -> Option<Gap> {
+    (0 < evidence.windows_given_up).then(|| Gap {
+        fact: format!("rows of {} of the incident", plural(evidence.windows_given_up, "window")),
+        reason: "more failed rows, targets and target groups than fit into memory: of these only the counts"
+            .to_owned(),
+        permission: None,
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod sample_case;
 pub mod server_defaults;
@@ -455,7 +465,7 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
         checks: checks::run(&case),
         why_healthy,
         facts: Figures::of(&case),
-        gaps: facts.gaps(),
+        gaps: facts.gaps().into_iter().chain(given_up(evidence)).collect(),
         samples: samples(evidence),
         parser: reading.parser,
         objects: listed(&reading.objects),

@@ -269,6 +269,7 @@ fn evidence() -> Evidence {
         successes_without_target: 0,
         paths: Vec::new(),
         paths_are_complete: true,
+        windows_given_up: 0,
         nodes: Vec::new(),
         methods: Vec::new(),
         types: Vec::new(),

@@ -66,10 +66,12 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
     // More targets than are told apart.
     let over = if others.is_empty() { "" } else { "more than " };
     let (first, rows) = *targets.first()?;
-    let paths = claimed.paths().len() as u64;
-    let over_paths = match claimed.paths().as_slice() {
-        [(path, _)] => format!("on the path {} alone", neutralize::plain(path)),
-        _ => format!("over {}", plural(paths, "path")),
+    let (paths, others): (Vec<_>, Vec<_>) =
+        claimed.paths().into_iter().partition(|(path, _)| *path != OTHERS);
+    let over_paths = match (paths.as_slice(), others.is_empty()) {
+        ([(path, _)], true) => format!("on the path {} alone", neutralize::plain(path)),
+        (_, true) => format!("over {}", plural(paths.len() as u64, "path")),
+        (_, false) => format!("over more than {}", plural(paths.len() as u64, "path")),
     };
     let here = targets.len() as u64;
     let over_paths = format!("{over_paths}{}", one_node(case, claimed).unwrap_or_default());

@@ -19,6 +19,13 @@ fn run(case: &Case<'_>) -> Finding {
     let failures = case.evidence.counts.failures;
     let reasons = &case.evidence.error_reasons;
     let show = Command::new("alb502 parse '<LOG FILE>'").words("| grep '\"error_reason\":\"'");
+    if reasons.is_empty() && 0 < case.evidence.windows_given_up {
+        return Finding::new(
+            Outcome::Unknown,
+            "Of the rows at hand none carries an error_reason; the rows of some windows were given up.",
+        )
+        .shown_by(show);
+    }
     if reasons.is_empty() {
         if case.is_lambda() && 0 < failures {
             return Finding::new(

@@ -200,6 +200,84 @@ fn two_weeks_in_which_nothing_comes_twice() {
     assert!(said.out.contains(" of the failures"), "{}", said.out);
 }
 
+/// A minute of 2026-11-20 as rows have it.
+fn minute(minute: usize) -> String {
+    format!("2026-11-20T{:02}:{:02}:30.000000Z", minute / 60 % 24, minute % 60)
+}
+
+#[test]
+fn a_hundred_target_groups_that_fail_in_every_window() {
+    // As many as a load balancer has, each row with a path and a target of its own.
+    let said = diagnosed(|input| {
+        (0..40 * 32 * 100_usize).try_for_each(|n| {
+            let time = minute(n / 3_200 * 5);
+            let path = format!("/{}{}", word(n), word(n * 7));
+            let group = word(n % 100);
+            let row = Row {
+                time: &time,
+                created: &time,
+                target: &address(n),
+                path: &path,
+                group: &group,
+                failed: true,
+                ..Row::default()
+            };
+            input.write_all(row.line().as_bytes())
+        })
+    });
+    assert!(said.out.contains("1,280 of 1,280 requests failed"), "{}", said.out);
+}
+
+#[test]
+fn target_groups_stay_apart_behind_a_flood_of_methods() {
+    let said = diagnosed(|input| {
+        for n in 0..20_001 {
+            input.write_all(Row { method: &word(n), ..Row::default() }.line().as_bytes())?;
+        }
+        for n in 0..400 {
+            let row = Row { group: "payments", failed: n % 10 == 0, ..Row::default() };
+            input.write_all(row.line().as_bytes())?;
+            input.write_all(Row { group: "images", ..Row::default() }.line().as_bytes())?;
+        }
+        Ok(())
+    });
+    assert!(said.out.contains("payments"), "{}", said.out);
+    assert!(said.out.contains("40 of 400 requests failed"), "{}", said.out);
+}
+
+#[test]
+fn the_latest_incident_has_its_details_however_much_was_before_it() {
+    // A thousand quiet target groups in more windows than keep details, then one of them fails.
+    let said = diagnosed(|input| {
+        for window in 0..8 {
+            let time = minute(window * 5);
+            for n in 0..1_000 {
+                let group = word(n);
+                let row = Row { time: &time, created: &time, group: &group, ..Row::default() };
+                input.write_all(row.line().as_bytes())?;
+            }
+        }
+        let time = minute(36);
+        for n in 0..40 {
+            let (group, path) = (word(7), format!("/{}", word(n)));
+            let row = Row {
+                time: &time,
+                created: &time,
+                group: &group,
+                path: &path,
+                failed: true,
+                ..Row::default()
+            };
+            input.write_all(row.line().as_bytes())?;
+        }
+        Ok(())
+    });
+    assert!(said.out.contains("40 of 41 requests failed"), "{}", said.out);
+    assert!(said.out.contains("connect-refused, medium confidence"), "{}", said.out);
+    let text = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("over 40 paths"), "{text}");
+}
+
 #[test]
 fn methods_and_reasons_without_end() {
     let said = different(|n| {

@@ -1,6 +1,6 @@
 //! Names that occur again and again (targets, paths, nodes), each kept once.
 
-use std::{hash::BuildHasher as _, sync::Arc};
+use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -71,7 +71,11 @@ impl Names {
     }
 
     fn looked_up(&mut self, name: &[u8]) -> NameId {
-        let name = String::from_utf8_lossy(name);
+        // Nearly every name is text, which is known faster than what of it is.
+        let name = match std::str::from_utf8(name) {
+            Ok(name) => Cow::Borrowed(name),
+            Err(_) => String::from_utf8_lossy(name),
+        };
         let hash = self.hasher.hash_one(name.as_bytes());
         let list = &self.list;
         let kept = |id: NameId| list.get(id as usize).map(|kept| kept.as_bytes());

@@ -61,12 +61,25 @@ impl Grown {
         }
     }
 
+    fn remove(&mut self, other: Self) {
+        *self = Self::between(other, *self);
+    }
+
     fn add(&mut self, other: Self) {
         self.cells += other.cells;
         self.answers += other.answers;
         self.tallies += other.tallies;
         self.failures += other.failures;
     }
+}
+
+/// Which windows give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    /// Those that are quiet and not near a failing one.
+    Only,
+    /// These first, then others.
+    Also,
 }
 
 /// How much there is room for.
@@ -175,8 +188,7 @@ impl Detector {
             failures: after_making_room(most.failures),
         };
         if most.cells < self.room.kept.cells.saturating_add(1) {
-            self.drop_oldest_details(enough.cells);
-            self.recount();
+            self.drop_oldest_details(Quiet::Also, |kept| kept.cells <= enough.cells);
         }
         while enough.failures < self.room.kept.failures && 1 < self.room.failures_each {
             self.room.failures_each /= 2;
@@ -195,6 +207,9 @@ impl Detector {
             self.recount();
         }
         self.give_up_oldest_answers(enough.answers);
+        if most.tallies < self.room.kept.tallies {
+            self.drop_oldest_details(Quiet::Only, |kept| kept.tallies <= enough.tallies);
+        }
         while enough.tallies < self.room.kept.tallies && 1 < self.room.targets_each {
             self.room.fewer_tallies();
             let (targets, others) = (self.room.targets_each, self.room.tallies_each);
@@ -243,23 +258,28 @@ impl Detector {
         self.room.kept.answers = kept;
     }
 
-    /// Gives up the details of windows until so many are left: quiet ones before others, those near a failing
+    /// Gives up the details of windows until it is enough: quiet ones before others, those near a failing
     /// one after those that are not, those of long ago first.
-    fn drop_oldest_details(&mut self, enough: usize) {
+    fn drop_oldest_details(&mut self, which: Quiet, is_enough: impl Fn(&Grown) -> bool) {
         let mut cells: Vec<((bool, bool, i64), &mut Cell)> = Vec::new();
         for group in self.groups.values_mut() {
             let near = Near { latest: None, ..Near::of(group, NEAR_WINDOWS) };
             for (window, cell) in &mut group.windows {
-                if cell.details.is_some() {
-                    cells.push(((is_failing(cell), near.has(*window), *window), &mut **cell));
+                let order = (is_failing(cell), near.has(*window), *window);
+                if cell.details.is_some() && (which == Quiet::Also || !order.0 && !order.1) {
+                    cells.push((order, &mut **cell));
                 }
             }
         }
         cells.sort_by_key(|(order, _)| *order);
-        let over = cells.len().saturating_sub(enough);
-        for (_, cell) in cells.into_iter().take(over) {
-            cell.details = None;
-            cell.is_given_up = true;
+        for (_, cell) in cells {
+            if is_enough(&self.room.kept) {
+                break;
+            }
+            if let Some(details) = cell.details.take() {
+                self.room.kept.remove(Grown { cells: 1, ..details.size() });
+                cell.is_given_up = true;
+            }
         }
     }
 

@@ -25,6 +25,10 @@ const AT_ONCE: usize = 10;
 /// Each client tries again what was throttled, some times.
 const THROTTLED: &str = "throttled by AWS, also after retries";
 
+/// What the SDK says where nothing but the environment was asked for credentials: the function asks
+/// nothing else ([`super::Clients::of_the_function`]), a person may have forgotten that.
+const NOT_IN_THE_ENVIRONMENT: &str = "environment variable not set";
+
 /// What an error of AWS may say in a message.
 const MAX_REASON: usize = 300;
 
@@ -203,10 +207,15 @@ pub(super) fn reason<E: Failure>(error: &SdkError<E, HttpResponse>) -> String {
             format!("AWS answered with status {} and no error code", error.raw().status().as_u16())
         }
         (_, None) => {
-            let said = if is_about_credentials(error) {
-                "no AWS credentials were found".to_owned()
+            let innermost = innermost(error);
+            let said = if !is_about_credentials(error) {
+                format!("AWS could not be reached: {innermost}")
+            } else if innermost == NOT_IN_THE_ENVIRONMENT {
+                "no AWS credentials were found in the environment, where alone the function looks; `aws \
+                 configure export-credentials --format env` prints those of a profile for it"
+                    .to_owned()
             } else {
-                format!("AWS could not be reached: {}", innermost(error))
+                "no AWS credentials were found".to_owned()
             };
             neutralize::cut(&neutralize::line(&said), MAX_REASON)
         }

@@ -95,4 +95,6 @@ def test_live_without_credentials_says_what_to_do(world: World, tmp_path: Path) 
     said = " ".join(done.stderr.split())
     assert "no AWS credentials were found" in said, said
     assert "aws sso login" in said
+    # That is said of the function, which looks nowhere else.
+    assert "in the environment" not in said
     assert done.stdout == ""

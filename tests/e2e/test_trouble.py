@@ -243,6 +243,15 @@ def test_a_topic_that_is_gone_is_an_error_that_names_it(world: World) -> None:
     refuses(outcome, "MessageNotPublished", arn)
 
 
+def test_without_credentials_it_says_where_the_function_looks(world: World) -> None:
+    """A person who runs it with AWS_PROFILE or after `aws sso login` is told what to do."""
+    outcome = world.invoke(blocked_port(world), AWS_ACCESS_KEY_ID="", AWS_PROFILE="mine")
+    said = "no AWS credentials were found in the environment"
+    refuses(outcome, "ObjectUnreadable", said)
+    assert "aws configure export-credentials --format env" in outcome.invocation.error
+    assert outcome.actions == []
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [

@@ -293,7 +293,7 @@ def test_a_version_that_may_not_be_read_names_its_own_permission(function: Funct
     """GetObject alone does not do for a version."""
     event = json.loads(json.dumps(function.event))
     event["Records"][0]["s3"]["object"]["versionId"] = "v1"
-    outcome = function.deliver(all_say([READ], DENIED), event)
+    outcome = function.deliver(all_say(["s3:GetObjectVersion"], DENIED), event)
     outcome.fails("ObjectUnreadable", "access denied", "needs s3:GetObjectVersion")
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from faults import CONFIGURATION, LEDGER, PUBLISH, Fault
+from faults import CONFIGURATION, LEDGER, PUBLISH, SLOW, Fault
 from table import Table
 from traffic import WINDOW, Balancer, Incident
 
@@ -134,6 +134,8 @@ class Books:
     ) -> None:
         """An invocation is over: what failed had a reason, and says it."""
         actions = {it.action for it in bit}
+        # Where a piece of the configuration was late, it is not said whether it was denied as well.
+        is_slow = any(it.kind == SLOW for it in bit)
         if error is None:
             hold(request_id not in self.succeeded, f"{request_id} succeeded twice")
             self.succeeded[request_id] = name
@@ -147,14 +149,15 @@ class Books:
                 is_said = not it.kind.startswith("denied") or it.action in said or near
                 hold(is_said, f"{it.action} was denied, and the error says {said}")
         for it in self.now:
-            hold(near or all(it.denied.values()), f"denied, and the message does not say it: {it}")
+            is_said = near or is_slow or all(it.denied.values())
+            hold(is_said, f"denied, and the message does not say it: {it}")
             if it.is_alone:
                 hold(near or bool(actions & set(LEDGER)), f"told alone without a fault: {it}")
             elif not it.is_marked:
                 # Its answer was lost, or that it was told could not be written down.
                 reasons = {PUBLISH, "dynamodb:PutItem"}
                 hold(near or bool(actions & reasons), f"not marked without a fault: {it}")
-        lost = {it.action for it in bit if it.kind == "answers lost to the end"}
+        lost = {it.action for it in bit if it.kind in ("answers lost to the end", SLOW)}
         if near or "dynamodb:PutItem" in lost:
             self.uncounted |= self._saved
         self.told += self.now

@@ -25,6 +25,8 @@ SNS_REFUSALS = [
     (403, "AuthorizationError"),
 ]
 
+# Not dealt: AWS or the function had to wait for the machine.
+SLOW = "slow"
 TOO_NEAR, UNTIL_PARKED = "deadline too near", "denied until parked"
 
 # How often each kind comes in a round of the deck: all of them, what costs seconds seldom.
@@ -86,8 +88,10 @@ class Faults:
         self._deck: list[str] = []
         self._armed: dict[str, Fault] = {}
         self._biting: dict[str, Fault] = {}
+        self._slow: dict[str, Fault] = {}
         self._lock = threading.Lock()
         self.bitten: Counter[str] = Counter()
+        self.slow: Counter[str] = Counter()
 
     def deal(self) -> Fault | None:
         """Before an invocation: perhaps one more fault, which waits for a request of its action."""
@@ -130,7 +134,7 @@ class Faults:
 
     def begin(self, *, is_parked: bool) -> None:
         """An invocation begins, perhaps of an event that fails each time."""
-        self._biting = {}
+        self._biting, self._slow = {}, {}
         if is_parked:
             self._armed[READ] = Fault(UNTIL_PARKED, READ, TO_THE_END)
 
@@ -146,9 +150,25 @@ class Faults:
             fault.left -= 1
             return fault
 
-    def end(self) -> list[Fault]:
-        """The invocation is over. Returns what bit it."""
+    def was_slow(self, action: str) -> None:
+        """A request of this action may have been given up, though nothing was done to it."""
+        with self._lock:
+            self._slow[action] = Fault(SLOW, action, 0)
+
+    def was_sent_again(self, action: str) -> None:
+        """A request of this action is not the first: a fault bit that, or it was given up."""
+        with self._lock:
+            if action not in self._biting:
+                self._slow[action] = Fault(SLOW, action, 0)
+
+    def let_go(self) -> None:
+        """The invocation is over: nothing waits for it any more."""
         with self._lock:
             for fault in self._biting.values():
                 fault.over.set()
-            return list(self._biting.values())
+
+    def end(self) -> list[Fault]:
+        """Every request of the invocation is over. Returns what bit it."""
+        with self._lock:
+            self.slow.update(self._slow.keys())
+            return [*self._biting.values(), *self._slow.values()]

@@ -55,6 +55,9 @@ class Trouble:
     def before(self, request: Request) -> None:
         """Called before the request is passed on."""
 
+    def after(self, request: Request) -> None:
+        """Called when the request is over, also where it could not be answered."""
+
     def answer(self, request: Request, answer: Answer) -> Answer:
         """May change the answer."""
         return answer
@@ -166,10 +169,16 @@ class Gateway:
                 )
                 gateway.requests.append(request)
                 trouble = gateway.trouble
-                trouble.before(request)
+                try:
+                    trouble.before(request)
+                    self.answer(request, trouble)
+                finally:
+                    trouble.after(request)
+
+            def answer(self, request: Request, trouble: Trouble) -> None:
                 # The signature covers the host: it goes on as it came.
                 headers = dict(self.headers)
-                path = self.path
+                path, body = self.path, request.body
                 if request.action == "sns:Publish":
                     body, headers = _signed_anew(request, secrets)
                 is_cbor = path.startswith(monitoring.OPERATION)

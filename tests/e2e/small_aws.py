@@ -10,8 +10,10 @@ import hashlib
 import json
 import re
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from faults import CONFIGURATION, LEDGER, READ, Fault, Faults
@@ -21,6 +23,9 @@ from table import Table
 
 JSON = [("content-type", "application/x-amz-json-1.0")]
 XML = [("content-type", "text/xml")]
+
+# The shortest time that the function gives to an answer, in seconds: to SNS (src/aws/topic.rs).
+PATIENCE = 2.0
 
 
 class SmallAws(Trouble):
@@ -39,8 +44,38 @@ class SmallAws(Trouble):
         self.wrong: Exception | None = None
         self._described: dict[tuple[str, bytes], Answer] = {}
         self._of_thread = threading.local()
+        self._under_way = 0
+        self._is_idle = threading.Condition()
         # One request at a time: what is told is held against the table as it is then.
         self._lock = threading.Lock()
+
+    def end(self) -> list[Fault]:
+        """The invocation is over: waits until each of its requests is, also those that it gave up.
+        Returns what bit it."""
+        self.faults.let_go()
+        with self._is_idle:
+            self._is_idle.wait_for(lambda: not self._under_way, timeout=60)
+        return self.faults.end()
+
+    def before(self, request: Request) -> None:
+        """Sees requests that are sent again, of which the function says it in a header."""
+        with self._is_idle:
+            self._under_way += 1
+        self._of_thread.fault = None
+        if "attempt=1" not in request.headers["amz-sdk-request"]:
+            self.faults.was_sent_again(request.action)
+
+    def after(self, request: Request) -> None:
+        """Sees requests that took long since they were signed. That is told in whole seconds: up to
+        one too many are counted here, none too few."""
+        signed = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%S%z")
+        fault: Fault | None = self._of_thread.fault
+        is_meant = fault is not None and "stalled" in fault.kind
+        if time.time() - signed.timestamp() >= PATIENCE and not is_meant:
+            self.faults.was_slow(request.action)
+        with self._is_idle:
+            self._under_way -= 1
+            self._is_idle.notify_all()
 
     def instead(self, request: Request) -> Answer | None:
         """Bites, or answers."""

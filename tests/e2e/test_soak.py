@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cloud import REGION, Cloud
-from faults import KINDS
+from faults import KINDS, SLOW, Faults
 from gateway import Answer, Gateway, Request, Trouble
+from small_aws import SmallAws
 from soak import Soak
 from table import Table
 
@@ -39,6 +41,27 @@ def test_two_hundred_invocations_lose_nothing(
     assert figures["told with a call denied"] >= 1
     assert sum(faults.values()) >= 15
     assert len(faults) >= len(KINDS) // 2
+
+
+@pytest.mark.parametrize(
+    ("age", "attempt", "kinds"),
+    [(-3600, 1, []), (3600, 1, [SLOW]), (-3600, 2, [SLOW])],
+)
+def test_what_the_function_may_have_given_up_is_a_fault(
+    age: int, attempt: int, kinds: list[str]
+) -> None:
+    """A busy machine is no failure of the function. With times that no machine is too slow for."""
+    aws = SmallAws(Table("table"), Faults(1))
+    signed = datetime.now(timezone.utc) - timedelta(seconds=age)
+    headers = {
+        "x-amz-date": f"{signed:%Y%m%dT%H%M%SZ}",
+        "amz-sdk-request": f"attempt={attempt}; max=6",
+    }
+    request = Request("dynamodb:PutItem", "/", {}, headers)
+    aws.faults.begin(is_parked=False)
+    aws.before(request)
+    aws.after(request)
+    assert [(it.kind, it.action) for it in aws.end()] == [(it, request.action) for it in kinds]
 
 
 class OfTable(Trouble):

@@ -43,6 +43,9 @@ build-local: ## The same without AWS (no --live): two minutes instead of many
 core: ## Test the pure core alone: the fast loop
 	$(CARGO) test --no-default-features --lib --test suite
 
+# How many files of tests from end to end run at the same time. On two cores a third one finds time, because
+# most of them wait: for timeouts, deadlines and the start of programs.
+WORKERS ?= 3
 # The SDKs take minutes to compile, and cargo compiles them once for each set of features of whatever
 # lies below them. Cargo.toml keeps these sets the same with and without tests, and every command here
 # that needs the SDKs builds with the default features: they are compiled once.
@@ -52,7 +55,7 @@ test: .venv/.tools .cache/servers/.ready ## Run every test
 	$(CARGO) test --all-targets
 	$(CARGO) test --doc
 	.ci/browser
-	$(TOOLS)/python -m pytest tests/e2e
+	$(TOOLS)/python -m pytest tests/e2e --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: invoke
 invoke: .venv/.tools ## Run the function on an event, on a simulated AWS (EVENT=...)

@@ -37,6 +37,7 @@ class Cloud:
         )
         wait_for_port(self.port, self._server, log)
         self._keys = ("AKIAADMINISTRATOR000", "administrator")
+        self._clients: dict[tuple[str, str], Any] = {}
         self.names: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
         self._tables = 0
@@ -57,14 +58,17 @@ class Cloud:
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its types at run time
         """A client with every permission."""
         key, secret = self._keys
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        if (service, key) not in self._clients:
+            # To make one takes longer than most of what is asked of it.
+            self._clients[service, key] = boto3.client(
+                service,
+                endpoint_url=self.url,
+                region_name=REGION,
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+        return self._clients[service, key]
 
     def enforce_permissions(self) -> None:
         """From now on each call needs a permission, as on AWS. Clients made before have none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,32 @@ from incident import EVER, SNAPSHOT
 from policy import granted
 
 LEDGER = "dynamodb:"
+MEASURED = "measured"
+
+# Files run side by side. What takes longest begins first, so that it is not left alone at the end.
+FIRST = ("deploy", "trouble", "probe", "s3", "faults", "ledger", "soak", "permissions", "html")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts these files first; within a file all stays as it is."""
+    order = [f"test_{name}.py" for name in FIRST]
+    items.sort(key=lambda it: order.index(it.path.name) if it.path.name in order else len(order))
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes lines that a test has measured. They stand at the end of the output."""
+    return lambda line: request.node.user_properties.append((MEASURED, line))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The tests run in processes of their own, which have no terminal: this one has."""
+    ended = [it for how in ("passed", "failed") for it in terminalreporter.getreports(how)]
+    reports = [it for it in ended if it.when == "call"]
+    lines = [line for it in reports for name, line in it.user_properties if name == MEASURED]
+    if lines:
+        terminalreporter.section(MEASURED)
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,14 @@ import os
 import queue
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from cloud import ACCOUNT, REGION, Cloud
 from function import environment
-from gateway import Answer, Gateway, QuietHandler, Request, Trouble
+from gateway import Answer, Gateway, Listener, QuietHandler, Request, Trouble
 from processes import program
 
 # How long Lambda lets it run, in seconds.
@@ -131,9 +129,7 @@ class Copy:
                 is_error = self.path.endswith("/error")
                 copy._done.put(Done(error=said) if is_error else Done(answer=said))
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Handler)
         self._keys, self._settings = keys, settings
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "function.log"
@@ -142,7 +138,7 @@ class Copy:
 
     def start(self) -> None:
         """Starts the process, again when it is dead."""
-        runtime = f"http://127.0.0.1:{self._server.server_port}"
+        runtime = self._server.url
         self.process = subprocess.Popen(
             [program("alb502-lambda")],
             env=environment(runtime, self.gateway.url, self._keys, self._settings),
@@ -171,8 +167,7 @@ class Copy:
         self.process.kill()
         self.process.wait()
         self._output.close()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
         self.gateway.close()
 
 

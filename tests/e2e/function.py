@@ -6,20 +6,27 @@ import json
 import os
 import re
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from cloud import ACCOUNT, REGION
-from gateway import QuietHandler
+from gateway import Listener, QuietHandler
 from processes import ROOT, free_port, program, tool, wait_for_port
 
 # As cargo-lambda knows it: the name of the binary.
 NAME = "alb502-lambda"
+
+# The emulator asks cargo for the package around it, and builds nothing of it. It gets an empty one:
+# to tell of this whole project takes cargo half a second.
+PACKAGE = f"""[package]
+name = "{NAME}"
+edition = "2024"
+
+[workspace]
+"""
 
 
 @dataclass
@@ -42,13 +49,17 @@ class Runtime:
     def __init__(self, log: Path, seconds: float) -> None:
         self.port = free_port()
         self.seconds = seconds
+        package = log.parent / "package"
+        (package / "src").mkdir(parents=True, exist_ok=True)
+        (package / "Cargo.toml").write_text(PACKAGE)
+        (package / "src" / "main.rs").touch()
         self._log = log.open("wb")
         self._emulator = subprocess.Popen(
             [
                 *(tool("cargo-lambda"), "lambda", "watch", "--only-lambda-apis"),
                 *("--invoke-address", "127.0.0.1", "--invoke-port", str(self.port)),
             ],
-            cwd=ROOT,
+            cwd=package,
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -78,15 +89,12 @@ class Runtime:
 
             do_GET = do_POST = pass_on
 
-        self._gateway = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._gateway.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._gateway.server_port}/.rt/{NAME}"
-        threading.Thread(target=self._gateway.serve_forever, daemon=True).start()
+        self._gateway = Listener(Handler)
+        self.address = f"{self._gateway.url}/.rt/{NAME}"
 
     def close(self) -> None:
         """Stops the emulator."""
-        self._gateway.shutdown()
-        self._gateway.server_close()
+        self._gateway.close()
         # Asked politely it waits for the question that a function always has open.
         self._emulator.kill()
         self._emulator.wait()

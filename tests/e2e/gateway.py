@@ -148,6 +148,27 @@ class QuietHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
+class Listener(ThreadingHTTPServer):
+    """Answers on a free port, each connection in a thread, until it is closed."""
+
+    daemon_threads = True
+    # Connections that wait to be taken; one too many would come again after a second.
+    request_queue_size = 128
+    # How often it looks whether it is closed, in seconds: by default twice a second, for which
+    # every test would wait.
+    LOOKS = 0.02
+
+    def __init__(self, handler: type[QuietHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(self.LOOKS,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stops listening."""
+        self.shutdown()
+        self.server_close()
+
+
 class Gateway:
     """Listens on a port of its own and passes requests on to AWS."""
 
@@ -211,15 +232,12 @@ class Gateway:
 
             do_GET = do_POST = do_PUT = do_HEAD = pass_on
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Handler)
+        self.url = self._server.url
 
     def close(self) -> None:
         """Stops listening."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 def _signed_anew(request: Request, secrets: dict[str, str]) -> tuple[bytes, dict[str, str]]:

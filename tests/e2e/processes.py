@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,11 +37,28 @@ def program(name: str) -> str:
     return str(path)
 
 
+# A system gives connections ports of its own choice, from 32768 on (Linux) or 49152 (macOS). Below,
+# none takes a port between the question whether it is free and the start of the server. And tests
+# run in several processes: each has a thousand ports to itself.
+PORTS = range(20_000, 32_000)
+PORTS_OF_A_WORKER = 1_000
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Those of this process, none of them twice; another run on this machine begins elsewhere."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = PORTS[worker * PORTS_OF_A_WORKER % len(PORTS)]
+    return iter(random.sample(range(first, first + PORTS_OF_A_WORKER), PORTS_OF_A_WORKER))
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    for port in _ports():
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise NotReady("No port is free.")
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,7 +169,7 @@ def deliver_all(
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_thirty_files_shuffled_twice_in_parallel_are_one_story(
-    cloud: Cloud, copies: Copies, seed: int, capsys: pytest.CaptureFixture[str]
+    cloud: Cloud, copies: Copies, seed: int, measured: Callable[[str], None]
 ) -> None:
     """With a table that throttles, and copies that die in the middle."""
     fleet = Fleet(cloud, f"storm-{seed}")
@@ -189,11 +189,10 @@ def test_thirty_files_shuffled_twice_in_parallel_are_one_story(
     closed = told(cloud)
     seconds = time.monotonic() - started
     kills = sum(storm.kills for storm in storms)
-    with capsys.disabled():
-        print(
-            f"\n  seed {seed}: {first + second} deliveries, {sum(s.refused for s in storms)} calls "
-            f"throttled, {kills} kills, {len(errors + more)} failed deliveries, {seconds:.1f} s"
-        )
+    measured(
+        f"ledger, seed {seed}: {first + second} deliveries, {sum(s.refused for s in storms)} calls "
+        f"throttled, {kills} kills, {len(errors + more)} failed deliveries, {seconds:.1f} s"
+    )
     assert kills >= 3
     assert errors + more == []
     unmarked = sum(storm.unmarked for storm in storms)
@@ -228,7 +227,7 @@ def test_a_death_between_message_and_mark_says_it_twice_and_never_again(
 
 
 def test_a_healthy_object_costs_two_calls_of_the_ledger(
-    cloud: Cloud, copies: Copies, capsys: pytest.CaptureFixture[str]
+    cloud: Cloud, copies: Copies, measured: Callable[[str], None]
 ) -> None:
     """Counted for each kind of object, and printed."""
     fleet = Fleet(cloud, "calls")
@@ -249,11 +248,10 @@ def test_a_healthy_object_costs_two_calls_of_the_ledger(
         assert done.answer["published"] == published, (kind, done)
         actions = [it.action for it in copy.gateway.requests]
         calls[kind] = Counter(it.partition(":")[2] for it in actions if it.startswith("dynamodb:"))
-    with capsys.disabled():
-        print("\n  calls of the ledger")
-        for kind, count in calls.items():
-            each = ", ".join(f"{times} {name}" for name, times in sorted(count.items()))
-            print(f"  {kind:<24} {count.total():>3}  {each}")
+    measured("calls of the ledger")
+    for kind, count in calls.items():
+        each = ", ".join(f"{times} {name}" for name, times in sorted(count.items()))
+        measured(f"  {kind:<24} {count.total():>3}  {each}")
     for kind in ("healthy object", "healthy one after it"):
         assert calls[kind] == {"BatchWriteItem": 1, "Query": 1}
     assert max(count.total() for count in calls.values()) <= 16

@@ -8,6 +8,7 @@ services do with keys is no call of alb502: tests/suite/permissions.rs holds the
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -167,13 +168,19 @@ def test_a_person_calls_what_the_readme_grants(
     world: World, prefix_list: str, tmp_path: Path
 ) -> None:
     """`diagnose s3:// --live` needs the whole policy; `rehearse` the two first actions of it."""
-    incident.move(world.cloud, incident.event("s3-blocked-port.json"))
+    bucket = "permissions-of-a-person"
+    location = {"LocationConstraint": REGION}
+    world.cloud.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+    logs = incident.keys(incident.event("s3-blocked-port.json"))
+    for key in logs:
+        rows = world.cloud.renamed(incident.rows(key)).encode()
+        world.cloud.put_object(world.cloud.renamed(key), gzip.compress(rows), bucket)
     policy = of_the_readme("person")
     keys = world.cloud.user("alb502-person", policy)
-    end = max(ends(key) for key in incident.keys(incident.event("s3-blocked-port.json")))
+    end = max(ends(key) for key in logs)
     since, until = end - timedelta(hours=1), end + WINDOW
     span = ["--since", f"{since:%Y-%m-%dT%H:%M}Z", "--until", f"{until:%Y-%m-%dT%H:%M}Z"]
-    url = f"s3://{BUCKET}"
+    url = f"s3://{bucket}"
     called = run(world, keys, "diagnose", url, *span, "--live", folder=tmp_path)
     assert called == set(policy)
     reader = world.cloud.user("alb502-reader", policy[:2])

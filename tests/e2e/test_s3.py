@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -289,16 +290,26 @@ def test_a_terminal_shows_how_far_the_listing_is(night: Night) -> None:
     night.world.gateway.trouble = SlowList()
     url = [f"s3://{night.bucket}", *night.span()]
     listing = rf"listing s3://{night.bucket}: \d+ objects? so far, \d s"
-    for command in ("rehearse", "diagnose"):
-        shown = night.run(*url, command=command, on_terminal=True)
-        assert re.search(listing, shown.stdout), shown.stdout
+    # What waits can wait together.
+    with ThreadPoolExecutor(6) as pool:
+        runs = {
+            command: (
+                pool.submit(night.run, *url, command=command, on_terminal=True),
+                pool.submit(night.run, *url, "--quiet", command=command, on_terminal=True),
+                pool.submit(night.run, *url, command=command),
+            )
+            for command in ("rehearse", "diagnose")
+        }
+    for command, waited_for in runs.items():
+        shown, quiet, piped = (run.result() for run in waited_for)
+        assert re.search(listing, shown.stdout), (command, shown.stdout)
         # The line is taken away before the next one.
         # Reading the output as text makes a line break of a carriage return.
         taken_away = r"so far, \d s\n\x1b\[Kreading \d+ objects"
         assert re.search(taken_away, shown.stdout), shown.stdout
-        quiet = night.run(*url, "--quiet", command=command, on_terminal=True)
+        assert quiet.returncode == 0, quiet.stdout
         assert not re.search(r"listing s3|reading \d+ object", quiet.stdout), quiet.stdout
-        piped = night.run(*url, command=command)
+        assert piped.returncode == 0, piped.stderr
         assert "listing" not in piped.stderr
 
 

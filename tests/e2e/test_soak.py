@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -21,7 +21,7 @@ from table import Table
 
 
 def test_two_hundred_invocations_lose_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """`make soak`, in short: always the same faults, so that a failure here is one of a change."""
     soak = Soak(200, 3, tmp_path)
@@ -30,12 +30,11 @@ def test_two_hundred_invocations_lose_nothing(
     finally:
         soak.close()
     faults, memory = figures["faults"], figures["resident memory, MB"]
-    with capsys.disabled():
-        print(
-            f"\n  {figures['invocations']} invocations, {sum(faults.values())} faults of "
-            f"{len(faults)} kinds, {figures['messages']} messages, {memory['peak']} MB, "
-            f"{figures['seconds']} s"
-        )
+    measured(
+        f"soak: {figures['invocations']} invocations, {sum(faults.values())} faults of "
+        f"{len(faults)} kinds, {figures['messages']} messages, {memory['peak']} MB, "
+        f"{figures['seconds']} s"
+    )
     assert figures["invocations"] >= 200
     assert figures["incidents"] >= 8
     assert figures["told with a call denied"] >= 1

@@ -68,7 +68,7 @@ class Trouble:
 
 
 class SlowBody(Trouble):
-    """GetObject comes in pieces, each after a pause."""
+    """GetObject comes in so many pieces, each after a pause."""
 
     def __init__(self, pieces: int, pause: float) -> None:
         self.pieces, self.pause = pieces, pause
@@ -77,10 +77,11 @@ class SlowBody(Trouble):
         """Writes piece after piece."""
         if request.action != "s3:GetObject":
             return write(body)
-        size = max(1, len(body) // self.pieces)
+        # Rounded up: with the rest in one piece more, the length would say how long it takes.
+        size = -(-len(body) // self.pieces)
         for start in range(0, len(body), size):
-            write(body[start : start + size])
             time.sleep(self.pause)
+            write(body[start : start + size])
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from cloud import ACCOUNT, REGION
 
@@ -14,7 +14,7 @@ WINDOW = timedelta(minutes=5)
 
 def window(ago: int) -> datetime:
     """The begin of a window of five minutes that many windows before the current one."""
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
     return now - timedelta(minutes=now.minute % 5) - ago * WINDOW
 
 

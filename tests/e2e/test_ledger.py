@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Fleet:
         """Puts the object of a node for a window, counted from the first; returns its event."""
         start = (self.first + window) * MINUTES_5
         rows = "".join(self._row(start + 5 + index, index < failures) for index in range(REQUESTS))
-        end = datetime.fromtimestamp(start + MINUTES_5, UTC)
+        end = datetime.fromtimestamp(start + MINUTES_5, timezone.utc)
         dotted = self.balancer.replace("/", ".")
         key = (
             f"AWSLogs/{OWNER}/elasticloadbalancing/{REGION}/{end:%Y/%m/%d}/{OWNER}_"
@@ -57,7 +57,7 @@ class Fleet:
         return s3_event(key)
 
     def _row(self, second: int, is_failure: bool) -> str:
-        at = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+        at = f"{datetime.fromtimestamp(second, timezone.utc):%Y-%m-%dT%H:%M:%S}"
         times = "-1 -1 -1 502 -" if is_failure else "0.001 0.018 0.000 200 200"
         return (
             f"http {at}.020000Z {self.balancer} 198.51.100.7:40000 10.0.0.1:8080 {times} 200 300 "

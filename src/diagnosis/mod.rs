@@ -16,16 +16,6 @@ pub mod patterns;
 pub mod pictures;
 pub mod probes;
 pub mod rows;
-/// What of the log is not known, although it was read.
-fn given_up(evidence: &Evidence) -> Option<Gap> {
-    (0 < evidence.windows_given_up).then(|| Gap {
-        fact: format!("rows of {} of the incident", plural(evidence.windows_given_up, "window")),
-        reason: "more failed rows, targets and target groups than fit into memory: of these only the counts"
-            .to_owned(),
-        permission: None,
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod sample_case;
 pub mod server_defaults;
@@ -510,6 +500,16 @@ pub fn incident_id(
     let hash = hasher.finalize();
     let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("alb502-{hex}")
+}
+
+/// What of the log is not known, although it was read.
+fn given_up(evidence: &Evidence) -> Option<Gap> {
+    (0 < evidence.windows_given_up).then(|| Gap {
+        fact: format!("rows of {} of the incident", plural(evidence.windows_given_up, "window")),
+        reason: "more failed rows, targets and target groups than fit into memory: only their counts are known"
+            .to_owned(),
+        permission: None,
+    })
 }
 
 /// One request in ten, or none left that succeeds, is an outage.

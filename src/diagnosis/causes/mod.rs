@@ -322,6 +322,43 @@ mod tests {
     }
 
     #[test]
+    fn one_target_is_the_only_one_where_no_other_is_known() {
+        let spread = |target: Option<&str>, paths: [&str; 2]| {
+            let mut sample = SampleCase::failing(Signature::NotConnected, 20);
+            sample.evidence.targets.truncate(1);
+            sample.write_rows(Signature::NotConnected, 0.004);
+            for (index, row) in sample.evidence.failures.iter_mut().enumerate() {
+                row.path = Some(std::sync::Arc::from(paths[index % 2]));
+            }
+            if let Some(name) = target {
+                let mut more = sample.evidence.targets[0].clone();
+                (more.target, more.failures) = (std::sync::Arc::from(name), 0);
+                sample.evidence.targets.push(more);
+            }
+            let said = words::spread(
+                &sample.case(),
+                &Claimed {
+                    id: "connect-refused",
+                    rows: sample.evidence.failures.iter().collect(),
+                    count: 10,
+                    of: 10,
+                },
+            );
+            said.unwrap().text
+        };
+        let one = "The group has one target in the log, ";
+        for (target, paths, expected) in [
+            (None, ["/a", "/a"], [one, "on the path /a alone"]),
+            (None, ["/a", "others"], [one, "over more than 1 path"]),
+            (None, ["others", "others"], [one, "over more paths than are told apart"]),
+            (Some("others"), ["/a", "/b"], ["Only ", "of more than 1 targets, over 2 paths"]),
+        ] {
+            let told = spread(target, paths);
+            assert!(expected.iter().all(|words| told.contains(words)), "{told}");
+        }
+    }
+
+    #[test]
     fn the_shares_of_a_sample_are_whole() {
         let mut sample = SampleCase::failing(Signature::NotConnected, 1024);
         sample.write_rows(Signature::NotConnected, 0.004);

@@ -59,23 +59,16 @@ pub(super) fn closed_requests(of: u64, claimed: &Claimed<'_>) -> String {
 pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement> {
     let mut targets = claimed.targets();
     targets.retain(|(target, _)| *target != OTHERS);
-    let (known, others): (Vec<_>, Vec<_>) = (case.evidence.targets.iter())
-        .filter(|target| 0 < target.requests)
-        .partition(|target| &*target.target != OTHERS);
+    let with_rows = case.evidence.targets.iter().filter(|target| 0 < target.requests);
+    let (known, more): (Vec<_>, Vec<_>) = with_rows.partition(|it| &*it.target != OTHERS);
     let all = known.len() as u64;
     // More targets than are told apart.
-    let over = if others.is_empty() { "" } else { "more than " };
+    let over = if more.is_empty() { "" } else { "more than " };
     let (first, rows) = *targets.first()?;
-    let (paths, others): (Vec<_>, Vec<_>) =
-        claimed.paths().into_iter().partition(|(path, _)| *path != OTHERS);
-    let over_paths = match (paths.as_slice(), others.is_empty()) {
-        ([(path, _)], true) => format!("on the path {} alone", neutralize::plain(path)),
-        (_, true) => format!("over {}", plural(paths.len() as u64, "path")),
-        (_, false) => format!("over more than {}", plural(paths.len() as u64, "path")),
-    };
+    let over_paths = over_paths(&claimed.paths());
     let here = targets.len() as u64;
     let over_paths = format!("{over_paths}{}", one_node(case, claimed).unwrap_or_default());
-    Some(if all == 1 && others.is_empty() {
+    Some(if all == 1 && more.is_empty() {
         Statement::new(format!("The group has one target in the log, {first}; {over_paths}."))
     } else if here == 1 {
         Statement::counted(
@@ -93,6 +86,17 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
             ),
         )
     })
+}
+
+/// On which paths, or over how many; more than are told apart are at least those with a name.
+fn over_paths(paths: &[(&str, u64)]) -> String {
+    let named = paths.iter().filter(|(path, _)| *path != OTHERS).count();
+    match paths {
+        [(path, _)] if named == 1 => format!("on the path {} alone", neutralize::plain(path)),
+        _ if named == paths.len() => format!("over {}", plural(named as u64, "path")),
+        _ if named == 0 => "over more paths than are told apart".to_owned(),
+        _ => format!("over more than {}", plural(named as u64, "path")),
+    }
 }
 
 /// When all rows came through one load-balancer node of several, and that is no chance: the way from that

@@ -73,7 +73,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{detection::Signature, diagnosis::sample_case::SampleCase};
+    use crate::{
+        detection::Signature,
+        diagnosis::{Reading, diagnose, sample_case::SampleCase},
+    };
 
     #[test]
     fn fails_when_rows_name_a_reason() {
@@ -98,6 +101,16 @@ mod tests {
     fn passes_when_no_row_names_a_reason() {
         let sample = SampleCase::failing(Signature::NotConnected, 7);
         assert_eq!(run(&sample.case()).outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn unknown_when_rows_were_given_up() {
+        let mut sample = SampleCase::failing(Signature::ErrorReason, 7);
+        sample.evidence.windows_given_up = 2;
+        assert_eq!(run(&sample.case()).outcome, Outcome::Unknown);
+        let said = diagnose(&sample.evidence, &sample.facts, &Reading::default());
+        let gap = said.gaps.iter().find(|gap| gap.fact == "rows of 2 windows of the incident");
+        assert!(gap.is_some_and(|gap| gap.reason.contains("only their counts")), "{:?}", said.gaps);
     }
 
     #[test]

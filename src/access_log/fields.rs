@@ -41,22 +41,26 @@ impl Fields {
     /// Reads the first fields of a line as the load balancer writes it.
     #[inline]
     pub(super) fn read_first(&mut self, line: &[u8]) {
-        if !self.find(line, FIRST_FIELDS) {
-            *self = Self::one_by_one(line, Quotes::Strict);
-        }
+        self.read(line, FIRST_FIELDS);
     }
 
     /// All fields of the line.
     #[cold]
     pub(super) fn whole(&self, line: &[u8]) -> Self {
-        let mut fields = *self;
-        if !self.is_whole {
-            fields = Self::none_of(line);
-            if !fields.find(line, KNOWN_FIELDS) {
-                fields = Self::one_by_one(line, Quotes::Strict);
-            }
+        if self.is_whole {
+            return *self;
         }
+        let mut fields = Self::none_of(line);
+        fields.read(line, KNOWN_FIELDS);
         fields
+    }
+
+    /// Reads at least so many fields, if the line has them.
+    #[inline]
+    fn read(&mut self, line: &[u8], wanted: usize) {
+        if !self.find(line, wanted) {
+            *self = Self::one_by_one(line, Quotes::Strict);
+        }
     }
 
     /// The bytes of a field, without quotes.
@@ -292,6 +296,7 @@ fn equal(block: &[u8; BLOCK], byte: u8) -> u64 {
     })
 }
 
+/// Each row is asked how many stand behind its first fields.
 fn count_spaces(text: &[u8]) -> usize {
     let (blocks, tail) = text.as_chunks::<BLOCK>();
     let spaces = |block| equal(block, b' ').count_ones() as usize;

@@ -17,7 +17,9 @@ use super::{
     pauses::Answered,
     signature::Signature,
     spikes::WindowRange,
-    tally::{ById, BySignature, PathTally, ShareTally, Span, Sum, Tally, TargetTally},
+    tally::{
+        ById, BySignature, PathTally, ShareTally, Span, Sum, Tally, TargetTally, add_signatures,
+    },
     thresholds::{WINDOW_MICROS, WINDOWS_PER_HOUR},
     trickles,
 };
@@ -141,9 +143,7 @@ impl<'a> Sums<'a> {
         self.successes_without_target += cell.successes_without_target;
         if in_incident {
             self.counts.add(&cell.counts);
-            for (sum, more) in self.signatures.iter_mut().zip(&cell.signatures) {
-                *sum = sum.saturating_add(*more);
-            }
+            add_signatures(&mut self.signatures, &cell.signatures);
         } else {
             self.around.add(&cell.counts);
         }

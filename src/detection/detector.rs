@@ -155,16 +155,17 @@ impl Detector {
             self.rows_not_judged += 1;
             return;
         }
-        let row = Row::of(entry);
-        // A failed row is asked for more than its first fields.
+        // A row that may have failed is asked for more than its first fields.
+        let elb_status = entry.status(Field::ElbStatusCode);
         let whole;
-        let entry = match row.signature {
-            Some(_) => {
+        let entry = match elb_status {
+            Some(502 | 504) => {
                 whole = entry.whole();
                 &whole
             }
-            None => entry,
+            _ => entry,
         };
+        let row = Row::of(entry, elb_status);
         let names = self.names_of(source, entry, row.signature.is_some());
         let window = row.time.div_euclid(WINDOW_MICROS);
         let found = self.groups.get_mut(&key).and_then(|group| group.windows.get_mut(&window));

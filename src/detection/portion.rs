@@ -17,7 +17,7 @@ use super::{
     packed::{self, PackedError, Tables},
     room::Grown,
     spikes::WindowRange,
-    tally::BySignature,
+    tally::{BySignature, add_signatures},
 };
 
 /// The details of an object and window are at most this long. An item of DynamoDB holds 400 KB, names and
@@ -116,9 +116,7 @@ impl Detector {
             };
             let Some(cell) = self.cell(key, window) else { continue };
             cell.counts.add(&group.counts);
-            for (sum, more) in cell.signatures.iter_mut().zip(group.signatures) {
-                *sum = sum.saturating_add(more);
-            }
+            add_signatures(&mut cell.signatures, &group.signatures);
             for (sum, more) in cell.minutes.iter_mut().zip(&group.minutes) {
                 sum.merge(more);
             }

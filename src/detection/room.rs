@@ -75,11 +75,11 @@ impl Grown {
 
 /// Which windows give way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quiet {
+enum GivesWay {
     /// Those that are quiet and not near a failing one.
-    Only,
-    /// These first, then others.
-    Also,
+    FarFromFailures,
+    /// Any: these first.
+    Any,
 }
 
 /// How much there is room for.
@@ -129,13 +129,10 @@ impl Room {
     fn fewer_tallies(&mut self) {
         const FEW_TALLIES: usize = 16;
         const FEW_TARGETS: usize = 64;
-        let few = FEW_TALLIES < self.tallies_each;
-        let halved = match self.targets_each {
-            _ if few => &mut self.tallies_each,
-            targets if FEW_TARGETS < targets || self.tallies_each == 1 => &mut self.targets_each,
-            _ => &mut self.tallies_each,
-        };
-        *halved /= 2;
+        let is_turn_of_targets = self.tallies_each <= FEW_TALLIES
+            && (FEW_TARGETS < self.targets_each || self.tallies_each == 1);
+        let each = if is_turn_of_targets { &mut self.targets_each } else { &mut self.tallies_each };
+        *each /= 2;
     }
 
     /// How many failed rows are kept of a window.
@@ -187,8 +184,8 @@ impl Detector {
             tallies: after_making_room(most.tallies),
             failures: after_making_room(most.failures),
         };
-        if most.cells < self.room.kept.cells.saturating_add(1) {
-            self.drop_oldest_details(Quiet::Also, |kept| kept.cells <= enough.cells);
+        if most.cells <= self.room.kept.cells {
+            self.drop_oldest_details(GivesWay::Any, |kept| kept.cells <= enough.cells);
         }
         while enough.failures < self.room.kept.failures && 1 < self.room.failures_each {
             self.room.failures_each /= 2;
@@ -208,7 +205,9 @@ impl Detector {
         }
         self.give_up_oldest_answers(enough.answers);
         if most.tallies < self.room.kept.tallies {
-            self.drop_oldest_details(Quiet::Only, |kept| kept.tallies <= enough.tallies);
+            self.drop_oldest_details(GivesWay::FarFromFailures, |kept| {
+                kept.tallies <= enough.tallies
+            });
         }
         while enough.tallies < self.room.kept.tallies && 1 < self.room.targets_each {
             self.room.fewer_tallies();
@@ -260,14 +259,15 @@ impl Detector {
 
     /// Gives up the details of windows until it is enough: quiet ones before others, those near a failing
     /// one after those that are not, those of long ago first.
-    fn drop_oldest_details(&mut self, which: Quiet, is_enough: impl Fn(&Grown) -> bool) {
+    fn drop_oldest_details(&mut self, which: GivesWay, is_enough: impl Fn(&Grown) -> bool) {
         let mut cells: Vec<((bool, bool, i64), &mut Cell)> = Vec::new();
         for group in self.groups.values_mut() {
             let near = Near { latest: None, ..Near::of(group, NEAR_WINDOWS) };
             for (window, cell) in &mut group.windows {
-                let order = (is_failing(cell), near.has(*window), *window);
-                if cell.details.is_some() && (which == Quiet::Also || !order.0 && !order.1) {
-                    cells.push((order, &mut **cell));
+                // A failing window is near itself.
+                let (is_failing, is_near) = (is_failing(cell), near.has(*window));
+                if cell.details.is_some() && (which == GivesWay::Any || !is_near) {
+                    cells.push(((is_failing, is_near, *window), &mut **cell));
                 }
             }
         }

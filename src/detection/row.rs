@@ -8,6 +8,7 @@ use super::{
     names::NameId,
     room::{Grown, Room},
     signature::Signature,
+    tally::FewBySignature,
     thresholds::WINDOW_MICROS,
 };
 use crate::access_log::{Entry, Field};
@@ -43,8 +44,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of(entry: &Entry<'_>) -> Self {
-        let elb_status = entry.status(Field::ElbStatusCode);
+    pub(super) fn of(entry: &Entry<'_>, elb_status: Option<u16>) -> Self {
         let target_status = entry.status(Field::TargetStatusCode);
         let created = entry.request_creation_time();
         let request_seconds = entry.seconds(Field::RequestProcessingTime);
@@ -67,7 +67,7 @@ impl Row {
             }
         };
         let signature = match elb_status {
-            Some(502 | 504) => Signature::of(&entry.whole()),
+            Some(502 | 504) => Signature::of(entry),
             _ => None,
         };
         Self {
@@ -211,12 +211,9 @@ impl Row {
                 let is_repeated = self.request_seconds.is_some_and(is_repeated_syn);
                 tally.slow_connects += u64::from(is_small && is_repeated);
             }
-            if is_failure && let Some(signature) = self.signature {
-                tally.failures += 1;
+            if is_failure {
                 tally.failure.add(self.time);
-                if let Some(count) = tally.signatures.get_mut(signature as usize) {
-                    *count = count.saturating_add(1);
-                }
+                self.count_failure(&mut tally.failures, &mut tally.signatures);
             }
         })
     }
@@ -238,13 +235,19 @@ impl Row {
                 let millis = self.target_seconds.map(|seconds| (seconds * 1000.0) as i64);
                 tally.longest_success = tally.longest_success.max(millis);
             }
-            if is_failure && let Some(signature) = self.signature {
-                tally.failures += 1;
-                if let Some(count) = tally.signatures.get_mut(signature as usize) {
-                    *count = count.saturating_add(1);
-                }
+            if is_failure {
+                self.count_failure(&mut tally.failures, &mut tally.signatures);
             }
         })
+    }
+
+    /// Counts the row as the failure that it is; each has a signature.
+    fn count_failure(&self, failures: &mut u64, signatures: &mut FewBySignature) {
+        *failures += 1;
+        let count = self.signature.and_then(|it| signatures.get_mut(it as usize));
+        if let Some(count) = count {
+            *count = count.saturating_add(1);
+        }
     }
 
     /// The row as it is kept.

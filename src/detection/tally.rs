@@ -146,6 +146,13 @@ impl<T: Tally> Tallies<T> {
 /// Failures by signature.
 pub(super) type BySignature = [u64; Signature::ALL.len()];
 
+/// Adds the failures of `more`.
+pub(super) fn add_signatures(sums: &mut BySignature, more: &BySignature) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        sum.merge(more);
+    }
+}
+
 /// Failures of one path or target by signature; 4,294,967,295 stands for more. There are many of these.
 pub(super) type FewBySignature = [u32; Signature::ALL.len()];
 

@@ -16,6 +16,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
+# Tells the peak memory of a program. The shell's own word for it does not.
+TIME = "/usr/bin/time"
+
 PEERS_FOLDER = ROOT / ".cache" / "peers"
 
 # Name, the fields of the rows it reads, what has to be there (`make peers` puts it there), command. The
@@ -64,7 +67,7 @@ class Contestant:
         # A child of this process begins as a copy of it, and its peak memory with it; a child of `time`
         # begins with next to nothing.
         with tempfile.NamedTemporaryFile(mode="r") as told:
-            timed = ["/usr/bin/time", "-f", "%U %S %M", "-o", told.name, *pinned]
+            timed = [TIME, "-f", "%U %S %M", "-o", told.name, *pinned]
             start = time.perf_counter()
             done = subprocess.run(
                 [*timed, *command],
@@ -173,6 +176,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE / "results.md")
     arguments = parser.parse_args()
+    if not Path(TIME).exists():
+        raise SystemExit(
+            "make bench needs GNU time (Debian: sudo apt-get install time)"
+        )
     shapes = [(rows, 33, 1) for rows in arguments.rows]
     shapes += (
         [(1_000_000, 30, 1), (1_000_000, 33, 1_000)]

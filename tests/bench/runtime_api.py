@@ -9,31 +9,26 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from gateway import Listener, QuietHandler
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:alb502"
 # Long enough for the largest object on a slow machine.
 PATIENCE = 120.0
 
 
-class Connection(BaseHTTPRequestHandler):
-    """Keeps connections open; an answer is one packet, and none waits for another (Nagle)."""
+class Connection(QuietHandler):
+    """An answer is one packet."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     wbufsize = -1
 
-    def log_message(self, *_: object) -> None:
-        """Writes no access log."""
-
     def handle_one_request(self) -> None:
-        """Takes a connection that ends for what it is."""
+        """Takes a connection that ends in the middle of an answer for what it is, too."""
         try:
             super().handle_one_request()
-        except (ConnectionError, TimeoutError, ValueError):
+        except ValueError:
             self.close_connection = True
 
     def body(self) -> bytes:
@@ -82,15 +77,12 @@ class RuntimeApi:
                 )
                 self.reply(202, [], b"")
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Handler)
+        self.address = self._server.url.removeprefix("http://")
 
     def close(self) -> None:
         """Stops listening."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 class Process:

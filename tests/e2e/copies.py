@@ -16,6 +16,7 @@ from cloud import ACCOUNT, REGION, Cloud
 from function import environment
 from gateway import Answer, Gateway, Listener, QuietHandler, Request, Trouble
 from processes import program
+from refusals import THROTTLED, as_said
 
 # How long Lambda lets it run, in seconds.
 TIMEOUT = 30
@@ -56,8 +57,7 @@ class Storm(Trouble):
         self.asked += 1
         if self.asked % self.every:
             return None
-        body = {"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"}
-        return Answer(400, [("content-type", "application/json")], json.dumps(body).encode())
+        return as_said(request.action, THROTTLED)
 
     def answer(self, request: Request, answer: Answer) -> Answer:
         """Kills a copy before it knows that its request was done."""

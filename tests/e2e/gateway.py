@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 
 import monitoring
+from cloud import REGION
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
@@ -236,6 +240,17 @@ class Gateway:
         self._server = Listener(Handler)
         self.url = self._server.url
 
+    def client(self, service: str, keys: tuple[str, str]) -> Any:  # noqa: ANN401
+        """A client that asks through it, and asks once."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=keys[0],
+            aws_secret_access_key=keys[1],
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
     def close(self) -> None:
         """Stops listening."""
         self._server.close()
@@ -250,7 +265,7 @@ def _signed_anew(request: Request, secrets: dict[str, str]) -> tuple[bytes, dict
     form = "application/x-www-form-urlencoded"
     host = {"Host": request.headers["host"], "Content-Type": form}
     anew = AWSRequest("POST", f"http://{host['Host']}/", data=request.parameters, headers=host)
-    SigV4Auth(_credentials(request, secrets), "sns", "eu-west-1").add_auth(anew)
+    SigV4Auth(_credentials(request, secrets), "sns", REGION).add_auth(anew)
     prepared = anew.prepare()
     body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
     return body, dict(prepared.headers)

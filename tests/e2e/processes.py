@@ -37,6 +37,21 @@ def program(name: str) -> str:
     return str(path)
 
 
+def environment_at(
+    folder: Path, endpoint: str, keys: tuple[str, str] | None = None, region: str | None = None
+) -> dict[str, str]:
+    """The environment of a person at this folder, who asks AWS at this endpoint."""
+    credentials = {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1]} if keys else {}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **credentials,
+        **({"AWS_REGION": region} if region else {}),
+    }
+
+
 # A system gives connections ports of its own choice, from 32768 on (Linux) or 49152 (macOS). Below,
 # none takes a port between the question whether it is free and the start of the server. And tests
 # run in several processes: each has a thousand ports to itself.

@@ -5,7 +5,6 @@ moto does not tell whether EventBridge is switched on: that is tested in test_de
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from cloud import ACCOUNT, REGION
 from conftest import World
 from gateway import Answer, Request, Trouble
-from processes import program
+from processes import environment_at, program
 
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:alb502"
 ACTIONS = ["s3:GetBucketNotification", "s3:PutBucketNotification"]
@@ -79,15 +78,7 @@ class Shared:
             capture_output=True,
             text=True,
             timeout=60,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "AWS_ENDPOINT_URL": self.world.gateway.url,
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "AWS_REGION": REGION,
-                "AWS_ACCESS_KEY_ID": self.keys[0],
-                "AWS_SECRET_ACCESS_KEY": self.keys[1],
-            },
+            env=environment_at(self.folder, self.world.gateway.url, self.keys, REGION),
         )
         # What is said beside the output fits a terminal: where a line breaks is no matter here.
         said = done.stdout + " ".join(done.stderr.split())

@@ -14,9 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import incident
@@ -93,17 +91,7 @@ def test_of_many_that_write_under_a_condition_one_wins(cloud: Cloud, role: tuple
     """The emulator behind the gateway keeps what the ledger rests on."""
     table = cloud.new_table()
     gateway = Gateway(cloud.port, cloud.secrets)
-    clients = [
-        boto3.client(
-            "dynamodb",
-            endpoint_url=gateway.url,
-            region_name=REGION,
-            aws_access_key_id=role[0],
-            aws_secret_access_key=role[1],
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        for _ in range(8)
-    ]
+    clients = [gateway.client("dynamodb", role) for _ in range(8)]
     together = threading.Barrier(len(clients))
 
     def put(client: Any, version: int) -> bool:  # noqa: ANN401

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -23,7 +22,7 @@ import incident
 from cloud import ACCOUNT, BUCKET, REGION
 from conftest import World
 from policy import granted, of_the_readme
-from processes import program
+from processes import environment_at, program
 from recent import WINDOW
 from test_s3 import ends
 
@@ -150,15 +149,7 @@ def run(world: World, keys: tuple[str, str], *arguments: str, folder: Path) -> s
         capture_output=True,
         text=True,
         timeout=120,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "AWS_ENDPOINT_URL": world.gateway.url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ACCESS_KEY_ID": keys[0],
-            "AWS_SECRET_ACCESS_KEY": keys[1],
-            "AWS_REGION": REGION,
-        },
+        env=environment_at(folder, world.gateway.url, keys, REGION),
     )
     assert done.returncode == 0, done.stderr
     return {it.action for it in world.gateway.requests} - FREE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from cloud import ACCOUNT, REGION
 from conftest import World
 from gateway import Answer, CutBody, Request, Trouble
 from policy import described
-from processes import program
+from processes import environment_at, program
 
 READ = ["s3:ListBucket", "s3:GetObject"]
 # The incident is in the middle: an hour before and after it are asked for.
@@ -114,7 +113,6 @@ class Night:
     ) -> subprocess.CompletedProcess[str]:
         """Runs `alb502` and remembers what it asked."""
         self.world.gateway.requests = []
-        key, secret = keys or self.keys
         terminal = [sys.executable, "-c", ON_TERMINAL] if on_terminal else []
         return subprocess.run(
             [*terminal, program("alb502"), command, *arguments],
@@ -123,15 +121,7 @@ class Night:
             capture_output=True,
             text=True,
             timeout=120,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "AWS_ENDPOINT_URL": self.world.gateway.url,
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "AWS_ACCESS_KEY_ID": key,
-                "AWS_SECRET_ACCESS_KEY": secret,
-                **({"AWS_REGION": region} if region else {}),
-            },
+            env=environment_at(self.folder, self.world.gateway.url, keys or self.keys, region),
         )
 
     def span(self) -> list[str]:

@@ -8,12 +8,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cloud import REGION, Cloud
+from cloud import Cloud
 from faults import KINDS, SLOW, Faults
 from gateway import Answer, Gateway, Request, Trouble
 from small_aws import SmallAws
@@ -180,15 +178,7 @@ def test_the_table_of_the_soak_answers_as_moto_does(cloud: Cloud, role: tuple[st
     try:
         for trouble in (Trouble(), OfTable(Table(name))):
             gateway.trouble = trouble
-            dynamodb = boto3.client(
-                "dynamodb",
-                endpoint_url=gateway.url,
-                region_name=REGION,
-                aws_access_key_id=role[0],
-                aws_secret_access_key=role[1],
-                config=Config(retries={"total_max_attempts": 1}),
-            )
-            answers.append(everything(dynamodb, name))
+            answers.append(everything(gateway.client("dynamodb", role), name))
     finally:
         gateway.close()
     by_moto, by_table = answers

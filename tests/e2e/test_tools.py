@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import incident
 from cloud import REGION
 from conftest import World
 from policy import described
-from processes import ROOT, TARGET, program
+from processes import ROOT, TARGET, environment_at, program
 
 
 def test_make_invoke_shows_the_whole_way(tmp_path: Path) -> None:
@@ -57,20 +56,13 @@ def diagnose(
         path = folder / world.cloud.renamed(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(world.cloud.renamed(incident.rows(key)))
-    credentials = {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1]} if keys else {}
     return subprocess.run(
         [program("alb502"), "diagnose", "AWSLogs", "--live", "--format", "json"],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "AWS_ENDPOINT_URL": world.gateway.url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **credentials,
-        },
+        env=environment_at(folder, world.gateway.url, keys),
     )
 
 

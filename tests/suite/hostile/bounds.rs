@@ -168,6 +168,12 @@ fn address(n: usize) -> String {
     format!("10.{}.{}.{}:8080", n >> 16, n >> 8 & 255, n & 255)
 }
 
+/// A minute since 2026-11-01 as rows have it.
+fn minute(minute: usize) -> String {
+    let (day, hour) = (1 + minute / 1440, minute / 60 % 24);
+    format!("2026-11-{day:02}T{hour:02}:{:02}:30.000000Z", minute % 60)
+}
+
 #[test]
 fn paths_without_end() {
     let said = different(|n| {
@@ -195,13 +201,7 @@ fn two_weeks_in_which_nothing_comes_twice() {
     let said = diagnosed(move |input| {
         (0..rows).try_for_each(|n| {
             let (method, path) = (word(n).to_uppercase(), format!("/{}/{}", word(n), word(n * 7)));
-            let minute = n * 14 * 24 * 60 / rows;
-            let time = format!(
-                "2026-11-{:02}T{:02}:{:02}:30.000000Z",
-                1 + minute / 1440,
-                minute / 60 % 24,
-                minute % 60
-            );
+            let time = minute(n * 14 * 24 * 60 / rows);
             let row = Row {
                 time: &time,
                 created: &time,
@@ -216,11 +216,6 @@ fn two_weeks_in_which_nothing_comes_twice() {
         })
     });
     assert!(said.out.contains(" of the failures"), "{}", said.out);
-}
-
-/// A minute of 2026-11-20 as rows have it.
-fn minute(minute: usize) -> String {
-    format!("2026-11-20T{:02}:{:02}:30.000000Z", minute / 60 % 24, minute % 60)
 }
 
 #[test]

@@ -33,7 +33,7 @@ demo: ## Diagnose the bundled incident (DEMO=events/... for another)
 
 # The command line runs where it is built: on processors of 2013 and later it may use what these can do,
 # which is an eighth of the time of a diagnosis. For another machine: make build RUSTFLAGS=
-FAST := $(shell rustc --print cfg -C target-cpu=native 2> /dev/null | grep -c -e '"avx2"' -e '"bmi2"')
+FAST = $(shell rustc --print cfg -C target-cpu=native 2> /dev/null | grep -c -e '"avx2"' -e '"bmi2"')
 build build-local bench: export RUSTFLAGS ?= $(if $(filter 2,$(FAST)),-C target-cpu=x86-64-v3)
 
 .PHONY: build

@@ -14,7 +14,8 @@ use super::parse::{Field, KNOWN_FIELDS};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields {
     starts: [u32; KNOWN_FIELDS],
-    ends: [u32; KNOWN_FIELDS],
+    /// Behind the known fields anything may stand.
+    ends: [u32; KNOWN_FIELDS + STEP - 1],
     /// Texts are told with their quotes.
     with_quotes: bool,
     /// How many of the known fields are found; the line may have more while not all were looked for.
@@ -24,6 +25,10 @@ pub(super) struct Fields {
     /// Where the rest begins that no field is known for.
     extra: usize,
 }
+
+/// So many ends are written at once, whether there are so many or not: how many there are differs from
+/// block to block, and a processor that guesses wrong loses more than it takes to write them.
+const STEP: usize = 4;
 
 /// So many fields are looked for at first: what is counted of a request that went well.
 const FIRST_FIELDS: usize = Field::RequestCreationTime as usize + 1;
@@ -136,9 +141,9 @@ impl Fields {
     /// Before anything is found.
     #[inline]
     pub(super) fn none_of(line: &[u8]) -> Self {
-        let none = [0; KNOWN_FIELDS];
+        let (starts, ends) = ([0; KNOWN_FIELDS], [0; KNOWN_FIELDS + STEP - 1]);
         let extra = line.len();
-        Self { starts: none, ends: none, with_quotes: false, known: 0, is_whole: false, extra }
+        Self { starts, ends, with_quotes: false, known: 0, is_whole: false, extra }
     }
 
     /// Looks for the first `wanted` fields, 64 bytes a step. False when the line has to be read byte by
@@ -148,12 +153,12 @@ impl Fields {
         self.with_quotes = true;
         let mut carry = Carry::default();
         let (blocks, tail) = line.as_chunks::<BLOCK>();
-        let mut start = 0;
+        let (mut known, mut start) = (0, 0);
         for block in blocks {
             let Some(divides) = carry.divides(block, u64::MAX) else { return false };
-            if self.take(divides, start) || (wanted <= self.known && wanted < KNOWN_FIELDS) {
-                self.start_behind_ends();
-                return true;
+            known = self.take(divides, start, known);
+            if wanted <= known && (wanted < KNOWN_FIELDS || KNOWN_FIELDS < known) {
+                return self.found(known, &carry);
             }
             start += BLOCK as u32;
         }
@@ -163,43 +168,57 @@ impl Fields {
             *to = *from;
         }
         let Some(divides) = carry.divides(&last, (1 << tail.len()) - 1) else { return false };
-        if !self.take(divides, start) {
+        known = self.take(divides, start, known);
+        if known <= KNOWN_FIELDS {
             if carry.within != 0 || line.last().is_none_or(|last| *last == b' ') {
                 return false;
             }
-            match self.ends.get_mut(self.known) {
-                Some(end) => {
-                    *end = short(line.len());
-                    self.known += 1;
-                }
-                None => self.extra_follows(),
+            // The end of the line ends a field as well.
+            if known == KNOWN_FIELDS {
+                self.extra_follows();
+            } else if let Some(end) = self.ends.get_mut(known) {
+                *end = short(line.len());
+                known += 1;
             }
             self.is_whole = true;
         }
-        self.start_behind_ends();
-        true
+        self.found(known, &carry)
     }
 
-    /// Ends a field at each of the spaces, given as bits. True when one follows behind the last known
-    /// field: the rest stays as it is.
+    /// Ends a field at each of the spaces, given as bits, and tells how many are ended then. What follows the
+    /// last known field is none.
     #[inline]
-    fn take(&mut self, mut divides: u64, start: u32) -> bool {
-        while divides != 0 {
-            let Some(end) = self.ends.get_mut(self.known) else {
-                self.extra_follows();
-                self.is_whole = true;
-                return true;
-            };
-            *end = start + divides.trailing_zeros();
-            self.known += 1;
-            divides &= divides - 1;
+    fn take(&mut self, mut divides: u64, start: u32, known: usize) -> usize {
+        let mut at = known;
+        let known = known + divides.count_ones() as usize;
+        while at < known
+            && let Some(ends) = self.ends.get_mut(at..).and_then(<[u32]>::first_chunk_mut::<STEP>)
+        {
+            for end in ends {
+                *end = start + divides.trailing_zeros();
+                divides &= divides.wrapping_sub(1);
+            }
+            at += STEP;
         }
-        false
+        known
+    }
+
+    /// The ends of so many fields are found. False when one may be wrong.
+    #[inline]
+    fn found(&mut self, known: usize, carry: &Carry) -> bool {
+        self.known = known.min(KNOWN_FIELDS);
+        if KNOWN_FIELDS < known {
+            self.extra_follows();
+            self.is_whole = true;
+        }
+        self.start_behind_ends();
+        !carry.has_backslash()
     }
 
     fn extra_follows(&mut self) {
-        let [.., last] = self.ends;
-        self.extra = last as usize;
+        if let Some(last) = self.ends.get(KNOWN_FIELDS - 1) {
+            self.extra = *last as usize;
+        }
     }
 
     /// Each field starts one space behind the end of the one before.
@@ -226,83 +245,84 @@ struct Carry {
     divided: u64,
     /// The byte before the block ended a text.
     closed: u64,
-    /// The byte before the block was a backslash.
-    escaped: u64,
+    /// Not 0 where a backslash stood in a block.
+    backslashes: u8x32,
 }
 
 impl Default for Carry {
     fn default() -> Self {
-        Self { within: 0, divided: 1, closed: 0, escaped: 0 }
+        Self { within: 0, divided: 1, closed: 0, backslashes: u8x32::ZERO }
     }
 }
 
 impl Carry {
     /// The spaces that divide fields. `None` when a quote stands elsewhere than at both ends of a field,
-    /// a quote may be escaped, or a field is empty. `in_line` are the bytes of the line.
+    /// or a field is empty. `in_line` are the bytes of the line.
     #[inline]
     fn divides(&mut self, block: &[u8; BLOCK], in_line: u64) -> Option<u64> {
-        let (spaces, quotes) = (equal(block, b' '), equal(block, b'"'));
+        let halves = halves(block);
+        let [first, second] = halves.map(|half| half.simd_eq(u8x32::splat(b'\\')));
+        self.backslashes = self.backslashes | first | second;
+        let (spaces, quotes) = (equal(halves, b' '), equal(halves, b'"'));
         if quotes == 0 {
-            return self.divides_without_quotes(block, spaces, in_line);
+            return self.divides_without_quotes(spaces, in_line);
         }
-        let backslashes = equal(block, b'\\');
         // From each opening quote to before its closing one.
         let within = running_xor(quotes) ^ self.within;
         let divides = spaces & !within;
         let (opening, closing) = (quotes & within, quotes & !within);
         let after_division = divides << 1 | self.divided;
         let after_closing = closing << 1 | self.closed;
-        let escaped = (backslashes << 1 | self.escaped) & quotes;
         let is_odd = (opening & !after_division)
             | (divides & after_division)
-            | (after_closing & !divides & in_line)
-            | escaped;
+            | (after_closing & !divides & in_line);
         self.within = 0_u64.wrapping_sub(within >> 63);
         self.divided = divides >> 63;
         self.closed = closing >> 63;
-        self.escaped = backslashes >> 63;
         (is_odd == 0).then_some(divides)
     }
 
     /// The same of a block that lies inside a text, or between texts.
     #[inline]
-    fn divides_without_quotes(
-        &mut self,
-        block: &[u8; BLOCK],
-        spaces: u64,
-        in_line: u64,
-    ) -> Option<u64> {
+    fn divides_without_quotes(&mut self, spaces: u64, in_line: u64) -> Option<u64> {
         let divides = spaces & !self.within;
         let after_division = divides << 1 | self.divided;
         let is_odd = (divides & after_division) | (self.closed & !divides & in_line);
-        let [.., last] = block;
-        *self = Self {
-            within: self.within,
-            divided: divides >> 63,
-            closed: 0,
-            escaped: u64::from(*last == b'\\'),
-        };
+        self.divided = divides >> 63;
+        self.closed = 0;
         (is_odd == 0).then_some(divides)
+    }
+
+    /// A backslash may make a quote one of the text: such rows are few.
+    #[inline]
+    fn has_backslash(&self) -> bool {
+        self.backslashes.to_bitmask() != 0
+    }
+}
+
+#[inline]
+fn halves(block: &[u8; BLOCK]) -> [u8x32; 2] {
+    match block.as_chunks::<32>() {
+        ([first, second], _) => [u8x32::new(*first), u8x32::new(*second)],
+        _ => [u8x32::ZERO; 2],
     }
 }
 
 /// A bit for each byte that is `byte`.
 #[inline]
-fn equal(block: &[u8; BLOCK], byte: u8) -> u64 {
+fn equal([first, second]: [u8x32; 2], byte: u8) -> u64 {
     let wanted = u8x32::splat(byte);
-    let (parts, _) = block.as_chunks::<32>();
-    parts.iter().rev().fold(0, |bits, part| {
-        bits << 32 | u64::from(u8x32::new(*part).simd_eq(wanted).to_bitmask())
-    })
+    let bits = |half: u8x32| u64::from(half.simd_eq(wanted).to_bitmask());
+    bits(second) << 32 | bits(first)
 }
 
 /// Each row is asked how many stand behind its first fields.
 fn count_spaces(text: &[u8]) -> usize {
     let (blocks, tail) = text.as_chunks::<BLOCK>();
-    let spaces = |block| equal(block, b' ').count_ones() as usize;
+    let spaces = |block| equal(halves(block), b' ').count_ones() as usize;
     let in_tail = match text.last_chunk::<BLOCK>() {
         Some(last) if !tail.is_empty() => {
-            (equal(last, b' ') >> (BLOCK - tail.len())).count_ones() as usize
+            (equal(halves(last), b' ') >> (BLOCK - tail.len())).count_ones() as usize
         }
         _ => tail.iter().filter(|byte| **byte == b' ').count(),
     };

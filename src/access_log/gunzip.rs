@@ -8,8 +8,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 pub const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Inflated text is handed on in chunks of this size: small enough to stay in the cache of the
-/// processor, large enough that few lines are cut in two.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// processor, large enough that few lines are cut in two. With each chunk the inflater copies the 32 KB it
+/// looks back on: in chunks of 64 KB that is a tenth of its time, in chunks of 256 KB no less than in these.
+const CHUNK_BYTES: usize = 128 * 1024;
 
 /// The largest window of deflate, as a power of two.
 const WINDOW_BITS: u8 = 15;

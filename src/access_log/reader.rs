@@ -209,12 +209,18 @@ impl<S: FnMut(&Entry<'_>)> Intake<S> {
         }
         self.report.lines += 1;
         self.report.bytes += bytes + break_bytes;
-        let parsed = match line {
-            Line::Whole(text) => Entry::parse_after(text, &mut self.clock),
-            Line::TooLong { .. } => Err(Malformed::TooLong),
-        };
-        match parsed {
-            Ok(entry) => {
+        match line {
+            Line::Whole(text) => self.take_whole(text),
+            Line::TooLong { .. } => self.report.count_malformed(Malformed::TooLong, text, bytes),
+        }
+        ControlFlow::Continue(())
+    }
+
+    #[inline]
+    fn take_whole(&mut self, line: &[u8]) {
+        let mut entry = Entry::unread(line);
+        match entry.read(&mut self.clock) {
+            Ok(()) => {
                 self.report.entries += 1;
                 if entry.extra().iter().any(|byte| *byte != b' ') {
                     self.report.unknown_fields += 1;
@@ -224,9 +230,8 @@ impl<S: FnMut(&Entry<'_>)> Intake<S> {
             Err(Malformed::NotAnEntry(LineKind::Empty)) => {
                 *self.report.kinds.entry(LineKind::Empty).or_default() += 1;
             }
-            Err(reason) => self.report.count_malformed(reason, text, bytes),
+            Err(reason) => self.report.count_malformed(reason, line, line.len() as u64),
         }
-        ControlFlow::Continue(())
     }
 
     fn count_empty_lines(&mut self) {

@@ -95,28 +95,48 @@ pub struct Clock {
 
 impl Clock {
     /// The same as [`parse_micros`].
+    #[inline]
     pub fn micros(&mut self, text: &[u8]) -> Option<i64> {
         let (minute, rest) = text.split_first_chunk::<17>()?;
         if self.minute == Some(*minute)
-            && let [s1, s2, b'.', a, b, c, d, e, f, b'Z'] = *rest
+            && let Ok(rest) = rest.try_into()
+            && let Some(micros) = micros_of_minute(rest)
         {
-            let mut is_digits = true;
-            let mut micros = 0;
-            for byte in [s1, s2, a, b, c, d, e, f] {
-                let digit = byte.wrapping_sub(b'0');
-                is_digits &= digit < 10;
-                micros = micros * 10 + i64::from(digit);
-            }
-            return (is_digits && micros < 61_000_000).then_some(self.start + micros);
+            return (micros < 61_000_000).then_some(self.start + micros);
         }
+        self.another_minute(text, *minute, rest)
+    }
+
+    #[cold]
+    fn another_minute(&mut self, text: &[u8], minute: [u8; 17], rest: &[u8]) -> Option<i64> {
         let micros = parse_micros(text)?;
         // A leap second belongs to the minute before.
         if !rest.starts_with(b"60") {
-            self.minute = Some(*minute);
+            self.minute = Some(minute);
             self.start = micros.div_euclid(60_000_000) * 60_000_000;
         }
         Some(micros)
     }
+}
+
+/// Microseconds of `59.123456Z`; `None` when it is written otherwise.
+#[inline]
+fn micros_of_minute([s1, s2, fraction @ ..]: [u8; 10]) -> Option<i64> {
+    // All bytes at once, the first is the lowest: the point and the Z go, the seconds take their places.
+    let fraction = u64::from_le_bytes(fraction);
+    if fraction & 0xff00_0000_0000_00ff != 0x5a00_0000_0000_002e {
+        return None;
+    }
+    let text = (fraction & 0x00ff_ffff_ffff_ff00) << 8 | u64::from(u16::from_le_bytes([s1, s2]));
+    // Adding carries out of whatever is above `9`, subtracting out of what is below `0`.
+    let digits = text.wrapping_sub(0x3030_3030_3030_3030);
+    if (text.wrapping_add(0x4646_4646_4646_4646) | digits) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    // Digits to pairs, pairs to fours, fours to the whole.
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    i64::try_from((fours & 0xffff) * 10_000 + (fours >> 32)).ok()
 }
 
 /// Days since 1970-01-01 in the Gregorian calendar. A year is counted from March, so that the leap

@@ -19,19 +19,22 @@ pub(super) const MAX_KEYS: usize = 1024;
 /// hash does.
 pub(super) type ById<T> = HashMap<NameId, T, RandomState>;
 
-/// So many keys are looked through one after the other: they are in one or two cache lines, and nothing
-/// has to be hashed. A window mostly has fewer targets, nodes and methods.
+/// So many keys are looked through one after the other, in one or two cache lines; only more are hashed.
 const FEW: usize = 16;
 
-/// Something by the id of a name, found again without a hash while there are few: each row looks up six.
+/// So many keys are found again where they were found last, if no other has the same place among these: each
+/// row looks up seven, and a window mostly has fewer targets, nodes and methods.
+const RECENT: usize = 16;
+
+/// Something by the id of a name, found again without a hash while there are few.
 #[derive(Debug, Clone)]
 pub(super) struct Tallies<T, K = NameId> {
     keys: Vec<K>,
     values: Vec<T>,
     /// Where a key stands, once they are not few.
     places: HashMap<K, u32, RandomState>,
-    /// Where the key of the row before stands.
-    last: usize,
+    /// Where the keys of the rows before stand, each as its number says.
+    recent: [u16; RECENT],
     /// What one object counted as `others` came in: a name that another object named may be in it.
     is_half_told: bool,
 }
@@ -42,13 +45,32 @@ impl<T, K> Default for Tallies<T, K> {
             keys: Vec::new(),
             values: Vec::new(),
             places: HashMap::default(),
-            last: 0,
+            recent: [0; RECENT],
             is_half_told: false,
         }
     }
 }
 
-impl<T: Default, K: Copy + Eq + Hash> Tallies<T, K> {
+/// What something is counted under.
+pub(super) trait Key: Copy + Eq + Hash {
+    /// A number in which keys of one window differ.
+    fn number(self) -> u32;
+}
+
+impl Key for NameId {
+    fn number(self) -> u32 {
+        self
+    }
+}
+
+impl Key for (NameId, NameId) {
+    /// A node has many targets, while the log has few nodes.
+    fn number(self) -> u32 {
+        self.1
+    }
+}
+
+impl<T: Default, K: Key> Tallies<T, K> {
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -68,19 +90,34 @@ impl<T: Default, K: Copy + Eq + Hash> Tallies<T, K> {
     /// What stands under a key.
     #[inline]
     pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
-        if self.keys.get(self.last) != Some(&key) {
-            self.last = if self.keys.len() <= FEW {
-                self.keys.iter().position(|it| *it == key)?
-            } else {
-                *self.places.get(&key)? as usize
-            };
+        let place =
+            self.recent.get(key.number() as usize % RECENT).map_or(0, |it| usize::from(*it));
+        if self.keys.get(place) == Some(&key) {
+            return self.values.get_mut(place);
         }
-        self.values.get_mut(self.last)
+        self.looked_up(key)
+    }
+
+    #[inline(never)]
+    fn looked_up(&mut self, key: K) -> Option<&mut T> {
+        let place = if self.keys.len() <= FEW {
+            self.keys.iter().position(|it| *it == key)?
+        } else {
+            *self.places.get(&key)? as usize
+        };
+        self.remember(key, place);
+        self.values.get_mut(place)
+    }
+
+    fn remember(&mut self, key: K, place: usize) {
+        if let Some(recent) = self.recent.get_mut(key.number() as usize % RECENT) {
+            *recent = u16::try_from(place).unwrap_or(0);
+        }
     }
 
     /// Puts something under a key that has nothing yet.
     pub(super) fn insert(&mut self, key: K, value: T) {
-        self.last = self.keys.len();
+        self.remember(key, self.keys.len());
         self.keys.push(key);
         self.values.push(value);
         if FEW < self.keys.len() {

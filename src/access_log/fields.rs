@@ -95,7 +95,8 @@ impl Fields {
     }
 
     /// Behind the fields that are found stand too few spaces for a field that is not known: each divides
-    /// two fields, or stands inside a text.
+    /// two fields, or stands inside a text. Texts that touch each other, which no load balancer writes, count
+    /// as one here.
     fn has_no_more_than_known(&self, line: &[u8]) -> bool {
         let last = self.known.checked_sub(1).and_then(|last| self.ends.get(last));
         let rest = last.and_then(|end| line.get(*end as usize..)).unwrap_or(line);

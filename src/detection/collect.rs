@@ -15,6 +15,7 @@ use super::{
     },
     names::{NameId, Names, OTHERS},
     pauses::Answered,
+    room::Near,
     signature::Signature,
     spikes::WindowRange,
     tally::{
@@ -46,9 +47,10 @@ pub(super) fn evidence(
     let (first, last) = range;
     let around = first.saturating_sub(WINDOWS_PER_HOUR)..=last.saturating_add(WINDOWS_PER_HOUR);
     let mut sums = Sums::default();
+    let failing = Near::failing(group);
     for (&window, cell) in group.windows.range(around.clone()) {
         if !trickles::belongs_to(spikes, window) {
-            sums.add(cell, (first..=last).contains(&window));
+            sums.add(cell, (first..=last).contains(&window), failing.has(window));
             if window <= last {
                 sums.minutes.extend(cell.minutes(window * WINDOW_MICROS));
             }
@@ -91,7 +93,7 @@ pub(super) fn evidence(
         paths: paths(detector, &sums.paths),
         paths_are_complete: !detector.paths_overflowed()
             && !sums.paths.contains_key(&OTHERS)
-            && sums.given_up == 0,
+            && !sums.lacks_paths,
         windows_given_up: sums.given_up,
         nodes: shares(&detector.names, sums.nodes),
         methods: shares(&detector.words, sums.methods),
@@ -129,8 +131,10 @@ struct Sums<'a> {
     methods: Sum<ShareTally>,
     types: Sum<ShareTally>,
     error_reasons: Sum<u64>,
-    /// Windows of the incident with failures of which the details were given up.
+    /// Windows near a failure of which the details were given up.
     given_up: u64,
+    /// The details of some window of the incident were given up.
+    lacks_paths: bool,
     latencies: Latencies,
     failures: Vec<&'a KeptFailure>,
     around_failures: Vec<&'a KeptFailure>,
@@ -139,7 +143,7 @@ struct Sums<'a> {
 }
 
 impl<'a> Sums<'a> {
-    fn add(&mut self, cell: &'a Cell, in_incident: bool) {
+    fn add(&mut self, cell: &'a Cell, in_incident: bool, is_near: bool) {
         self.successes_without_target += cell.successes_without_target;
         if in_incident {
             self.counts.add(&cell.counts);
@@ -149,15 +153,24 @@ impl<'a> Sums<'a> {
         }
         match &cell.details {
             Some(details) => self.add_details(details, in_incident),
-            // Quiet windows without details are more than an hour from any failure.
-            None if 0 < cell.counts.failures => {
-                self.targets.add_unknown();
-                if in_incident {
-                    self.given_up += 1;
-                    self.methods.add_unknown();
+            None if 0 < cell.counts.requests + cell.counts.intentional_502 => {
+                self.lacks_paths |= in_incident;
+                if is_near {
+                    self.add_unknown(in_incident);
                 }
             }
             None => {}
+        }
+    }
+
+    /// A window of which only the counts are known. More than an hour from any failure they are enough: what
+    /// targets did so long before or after it is no evidence. In the hour around the incident a target may
+    /// have answered unseen, which is said; its failures are known.
+    fn add_unknown(&mut self, in_incident: bool) {
+        self.given_up += 1;
+        if in_incident {
+            self.targets.add_unknown();
+            [&mut self.nodes, &mut self.methods, &mut self.types].map(Sum::add_unknown);
         }
     }
 

@@ -118,11 +118,11 @@ pub struct Evidence {
     pub targets: Vec<TargetEvidence>,
     /// Requests and failures by path, query cut, ids folded.
     pub paths: Vec<PathEvidence>,
-    /// False when strangers asked for more different paths than are told apart: then a path may have
-    /// had successes that were counted as `others`.
+    /// False when there were more different paths than are told apart, or more windows than details fit into
+    /// memory: then a path may have had successes that it is not told with.
     pub paths_are_complete: bool,
-    /// Windows of the incident with failures of which only the counts were kept, because there were more
-    /// than fit into memory.
+    /// Windows of the incident and the hour around it, with failures or less than an hour from one, of which
+    /// only the counts were kept, because there were more than fit into memory.
     pub windows_given_up: u64,
     /// Requests and failures by load-balancer node (address, `unknown` for a loose file).
     pub nodes: Vec<Share>,

@@ -16,7 +16,7 @@ const MAX_NAME_BYTES: usize = 160;
 
 /// Names that are found again without the hash of all their bytes: more than the targets and paths that
 /// most rows name, in a kilobyte.
-const RECENT: usize = 256;
+const RECENT_NAMES: usize = 256;
 
 /// A bounded set of names. What comes after the bound is counted as `others`, so that strangers who
 /// ask for a new path with every request cannot fill the memory.
@@ -28,7 +28,7 @@ pub(super) struct Names {
     hasher: RandomState,
     list: Vec<Arc<str>>,
     /// Names that were looked up lately, each where its first and last bytes say.
-    recent: Box<[NameId; RECENT]>,
+    recent: Box<[NameId; RECENT_NAMES]>,
     limit: usize,
     max_bytes: usize,
     overflowed: bool,
@@ -45,7 +45,7 @@ impl Names {
             ids: HashTable::new(),
             hasher: RandomState::default(),
             list: vec![Arc::from("others")],
-            recent: Box::new([OTHERS; RECENT]),
+            recent: Box::new([OTHERS; RECENT_NAMES]),
             limit,
             max_bytes,
             overflowed: false,
@@ -118,7 +118,7 @@ fn recent_place(name: &[u8]) -> usize {
     };
     // An odd number with bits all over (of the golden ratio): what differs low differs high as well.
     let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    usize::try_from(mixed >> 32).unwrap_or(0) % RECENT
+    usize::try_from(mixed >> 32).unwrap_or(0) % RECENT_NAMES
 }
 
 /// The name that was looked up last, so that a field which says the same row after row is compared and

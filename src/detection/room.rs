@@ -3,7 +3,9 @@
 //! Counts are exact whatever comes. Failed rows and answers cost memory with every row, tallies with every
 //! new name, so their number is bounded, and so is the number of windows that have details. What is given up
 //! is never taken for what was not there: a window without details, or without its answers, is one in which
-//! nothing is known of the pauses of connections, and what has no tally of its own counts as `others`.
+//! nothing is known of the pauses of connections, and what has no tally of its own counts as `others`. Which
+//! names have one depends on the order of the rows, once there is no room: in a window that begins later the
+//! first that come.
 //!
 //! The bounds make 64 MB for whatever strangers ask for, and 24 MB for a log of one load balancer.
 
@@ -127,6 +129,8 @@ impl Room {
     /// Half as many tallies of a window: first of paths and methods down to more than a message names, then
     /// of targets.
     fn fewer_tallies(&mut self) {
+        // A diagnosis shows five paths, and more of these are looked through one by one. A message that says
+        // which targets fail needs more of these: most target groups have fewer.
         const FEW_TALLIES: usize = 16;
         const FEW_TARGETS: usize = 64;
         let is_turn_of_targets = self.tallies_each <= FEW_TALLIES
@@ -262,7 +266,7 @@ impl Detector {
     fn drop_oldest_details(&mut self, which: GivesWay, is_enough: impl Fn(&Grown) -> bool) {
         let mut cells: Vec<((bool, bool, i64), &mut Cell)> = Vec::new();
         for group in self.groups.values_mut() {
-            let near = Near { latest: None, ..Near::of(group, NEAR_WINDOWS) };
+            let near = Near::failing(group);
             for (window, cell) in &mut group.windows {
                 // A failing window is near itself.
                 let (is_failing, is_near) = (is_failing(cell), near.has(*window));
@@ -302,7 +306,7 @@ fn is_failing(cell: &Cell) -> bool {
 }
 
 /// Windows of a target group that are near a failing one, or near the latest, which a failure may follow.
-struct Near {
+pub(super) struct Near {
     failing: Vec<i64>,
     latest: Option<i64>,
     windows: u64,
@@ -318,7 +322,12 @@ impl Near {
         }
     }
 
-    fn has(&self, window: i64) -> bool {
+    /// An hour around failures.
+    pub(super) fn failing(group: &Group) -> Self {
+        Self { latest: None, ..Self::of(group, NEAR_WINDOWS) }
+    }
+
+    pub(super) fn has(&self, window: i64) -> bool {
         let next = self.failing.partition_point(|failing| *failing < window);
         let before = next.checked_sub(1).and_then(|index| self.failing.get(index));
         let near = [before, self.failing.get(next), self.latest.as_ref()];
@@ -409,6 +418,35 @@ mod tests {
             // The hour on either side is still there.
             assert_eq!(incident.targets.iter().map(|it| it.requests).sum::<u64>(), 20 * 30);
             assert!(incident.targets.iter().all(|it| it.first_seen < incident.window.start));
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_targets_and_paths_is_whole_or_said_not_to_be() {
+        // Every second window has failures, so that all windows are near one; path 0 fails in these and
+        // succeeds in the others.
+        for groups in [1, 5] {
+            let rows = (0..48).flat_map(|window: usize| {
+                (0..groups * 40).map(move |i| {
+                    let failed = window % 2 == 0 && i / groups == 11;
+                    let path = usize::from(window % 2 == 0 && !failed);
+                    row(window * 300 + i * 300 / (groups * 40), i % groups, i % 3, path, failed)
+                })
+            });
+            let detector = read(rows);
+            for incident in detector.incidents() {
+                let of_targets: u64 = incident.targets.iter().map(|it| it.requests).sum();
+                let of_paths: u64 = incident.paths.iter().map(|it| it.requests).sum();
+                let is_whole = of_targets == incident.counts.requests;
+                assert_eq!(is_whole, groups == 1, "{of_targets} of {}", incident.counts.requests);
+                assert_eq!(is_whole, incident.windows_given_up == 0);
+                assert_eq!(of_paths == incident.counts.requests, incident.paths_are_complete);
+                if !is_whole {
+                    assert!(incident.targets.iter().all(|it| &*it.target == "others"));
+                    assert!(incident.nodes.iter().all(|it| &*it.name == "others"));
+                }
+            }
+            assert!(!detector.incidents().is_empty());
         }
     }
 

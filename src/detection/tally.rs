@@ -24,7 +24,7 @@ const FEW: usize = 16;
 
 /// So many keys are found again where they were found last, if no other has the same place among these: each
 /// row looks up seven, and a window mostly has fewer targets, nodes and methods.
-const RECENT: usize = 16;
+const RECENT_PLACES: usize = 16;
 
 /// Something by the id of a name, found again without a hash while there are few.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Tallies<T, K = NameId> {
     /// Where a key stands, once they are not few.
     places: HashMap<K, u32, RandomState>,
     /// Where the keys of the rows before stand, each as its number says.
-    recent: [u16; RECENT],
+    recent: [u16; RECENT_PLACES],
     /// What one object counted as `others` came in: a name that another object named may be in it.
     is_half_told: bool,
 }
@@ -45,7 +45,7 @@ impl<T, K> Default for Tallies<T, K> {
             keys: Vec::new(),
             values: Vec::new(),
             places: HashMap::default(),
-            recent: [0; RECENT],
+            recent: [0; RECENT_PLACES],
             is_half_told: false,
         }
     }
@@ -91,7 +91,7 @@ impl<T: Default, K: Key> Tallies<T, K> {
     #[inline]
     pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let place =
-            self.recent.get(key.number() as usize % RECENT).map_or(0, |it| usize::from(*it));
+            self.recent.get(key.number() as usize % RECENT_PLACES).map_or(0, |it| usize::from(*it));
         if self.keys.get(place) == Some(&key) {
             return self.values.get_mut(place);
         }
@@ -110,7 +110,7 @@ impl<T: Default, K: Key> Tallies<T, K> {
     }
 
     fn remember(&mut self, key: K, place: usize) {
-        if let Some(recent) = self.recent.get_mut(key.number() as usize % RECENT) {
+        if let Some(recent) = self.recent.get_mut(key.number() as usize % RECENT_PLACES) {
             *recent = u16::try_from(place).unwrap_or(0);
         }
     }
@@ -122,8 +122,9 @@ impl<T: Default, K: Key> Tallies<T, K> {
         self.values.push(value);
         if FEW < self.keys.len() {
             let from = self.places.len();
-            let new = (0..).zip(&self.keys).skip(from).map(|(place, key)| (*key, place));
-            self.places.extend(new);
+            let new = self.keys.get(from..).unwrap_or_default();
+            let places = (0..).skip(from);
+            self.places.extend(new.iter().copied().zip(places));
         }
     }
 }

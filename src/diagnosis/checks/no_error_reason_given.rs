@@ -109,7 +109,7 @@ mod tests {
         sample.evidence.windows_given_up = 2;
         assert_eq!(run(&sample.case()).outcome, Outcome::Unknown);
         let said = diagnose(&sample.evidence, &sample.facts, &Reading::default());
-        let gap = said.gaps.iter().find(|gap| gap.fact == "rows of 2 windows of the incident");
+        let gap = said.gaps.iter().find(|gap| gap.fact == "rows of 2 windows");
         assert!(gap.is_some_and(|gap| gap.reason.contains("only their counts")), "{:?}", said.gaps);
     }
 

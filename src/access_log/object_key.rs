@@ -101,15 +101,19 @@ impl ObjectKey {
     }
 
     /// `[kind_]account_elasticloadbalancing_region_load-balancer_end[_node]_random.log[.gz]`.
-    /// No part holds an underscore itself.
+    /// No part holds an underscore itself. Behind the kind AWS's pages write a point in one place and an
+    /// underscore in another.
+    ///
+    /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-connection-logs.html#connection-log-file-format>
     fn of_file(file: &str) -> Option<Self> {
         let stem = file.strip_suffix(".log.gz").or_else(|| file.strip_suffix(".log"))?;
-        let (prefix, rest) = match stem.strip_prefix("conn_log_") {
-            Some(rest) => (Some(ObjectKind::ConnectionLog), rest),
-            None => match stem.strip_prefix("health_check_log_") {
-                Some(rest) => (Some(ObjectKind::HealthCheckLog), rest),
-                None => (None, stem),
-            },
+        let behind = |kind: &str| stem.strip_prefix(kind)?.strip_prefix(['_', '.']);
+        let (prefix, rest) = if let Some(rest) = behind("conn_log") {
+            (Some(ObjectKind::ConnectionLog), rest)
+        } else if let Some(rest) = behind("health_check_log") {
+            (Some(ObjectKind::HealthCheckLog), rest)
+        } else {
+            (None, stem)
         };
         let mut parts = rest.split('_');
         let account = parts.next()?;
@@ -270,6 +274,18 @@ mod tests {
                 Some("192.0.2.7"),
             ),
             (
+                format!("conn_log.{rest}_app.a.0f_20261120T1205Z_192.0.2.7_r.log.gz"),
+                ObjectKind::ConnectionLog,
+                Some("app/a/0f"),
+                Some("192.0.2.7"),
+            ),
+            (
+                format!("health_check_log.{rest}_app.a.0f_20261120T1205Z_192.0.2.7_r.log.gz"),
+                ObjectKind::HealthCheckLog,
+                Some("app/a/0f"),
+                Some("192.0.2.7"),
+            ),
+            (
                 format!("{rest}_net.a.0f_20261120T1205Z_4hzzq7x2.log.gz"),
                 ObjectKind::NetworkLoadBalancer,
                 Some("net/a/0f"),
@@ -351,7 +367,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(key in any::<String>(), parts in "(conn_log_)?[0-9é]{0,13}_elasticloadbalancing(_[a-z.0-9é:TZ-]{0,16}){0,6}(\\.log(\\.gz)?)?") {
+        fn never_panics(key in any::<String>(), parts in "(conn_log[_.])?[0-9é]{0,13}_elasticloadbalancing(_[a-z.0-9é:TZ-]{0,16}){0,6}(\\.log(\\.gz)?)?") {
             ObjectKey::parse(&key);
             ObjectKey::parse(&parts);
             end_time(&key);

@@ -189,11 +189,11 @@ fn not_an_access_log(kind: LineKind) -> &'static str {
     match kind {
         LineKind::ConnectionLog => {
             "an ALB connection log, not an access log: it says nothing about targets; give the \
-             objects without conn_log_ in their name"
+             objects without conn_log in their name"
         }
         LineKind::HealthCheckLog => {
             "an ALB health-check log, not an access log: it holds no requests of clients; give the \
-             objects without health_check_log_ in their name"
+             objects without health_check_log in their name"
         }
         LineKind::NetworkLoadBalancer => {
             "a Network Load Balancer log, not an ALB access log; give the objects with _app. in \

@@ -229,8 +229,8 @@ impl<'a> AccessLogs<'a> {
             Some(id) => BTreeSet::from([format!("{folder}{names}{}_", id.replace('/', "."))]),
             None => {
                 for (begin, kind) in [
-                    ("conn_log_", ObjectKind::ConnectionLog),
-                    ("health_check_log_", ObjectKind::HealthCheckLog),
+                    ("conn_log", ObjectKind::ConnectionLog),
+                    ("health_check_log", ObjectKind::HealthCheckLog),
                 ] {
                     if self.is_any(&format!("{folder}{begin}")).await? {
                         found.others.push((format!("{folder}{begin}"), kind));

@@ -107,11 +107,14 @@ pub(super) fn run(
     let config = arguments.settings.config(environment, true)?;
     let order = s3::order(&arguments.paths, &arguments.s3, TWO_HOURS)?;
     let is_live = arguments.live || (arguments.s3.is_whole() && arguments.snapshot.is_none());
-    if is_live {
+    if arguments.live {
         live::is_built_in()?;
     }
     if let Some(file) = &arguments.output {
         can_be_written(file)?;
+        let logs = if order.is_none() { files::find(&arguments.paths)? } else { Vec::new() };
+        let paths = logs.iter().map(|log| &log.path).chain(&arguments.probe);
+        is_no_input(file, paths)?;
     }
     let snapshot = match &arguments.snapshot {
         Some(folder) => Some(Snapshot::load(folder)?),
@@ -231,6 +234,21 @@ fn can_be_written(file: &Path) -> Result<(), Stop> {
         return Err(Stop::WrongUse(format!(
             "--output {}: give a file in a folder that is there",
             files::shown(file)
+        )));
+    }
+    Ok(())
+}
+
+/// Stops before the work where its result would take the place of what it is made of.
+fn is_no_input<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), Stop> {
+    let Ok(file) = fs::canonicalize(output) else { return Ok(()) };
+    if inputs.into_iter().any(|input| fs::canonicalize(input).is_ok_and(|it| it == file)) {
+        return Err(Stop::WrongUse(format!(
+            "--output {}: this file is to be read; give another one",
+            files::shown(output)
         )));
     }
     Ok(())

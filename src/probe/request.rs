@@ -76,9 +76,10 @@ impl Request {
         };
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         if authority.contains('@') {
+            // It is not told again: a password may be in it.
             return Err(wrong(
-                url,
-                "a URL with a user is not supported; give -H 'Authorization: ...'",
+                "URL",
+                "a user in it is not supported; give -H 'Authorization: ...'",
             ));
         }
         let host = uri.host().unwrap_or_default();
@@ -256,6 +257,7 @@ mod tests {
         ] {
             let error = get(url).unwrap_err().to_string();
             assert!(error.contains(said), "{url}: {error}");
+            assert!(!error.contains("u:p@"), "a password is not told: {error}");
         }
     }
 

@@ -85,6 +85,13 @@ fn every_error_fits_and_says_the_next_step() {
             2,
             "give a file in a folder that is there",
         ),
+        (vec!["diagnose", &a_log, "-o", &a_log], 2, "this file is to be read; give another one"),
+        (vec!["diagnose", &at(""), "-o", &at("my logs/../a.log")], 2, "this file is to be read"),
+        (
+            vec!["diagnose", &a_log, "--probe", &at("probe.json"), "-o", &at("probe.json")],
+            2,
+            "probe",
+        ),
         (vec!["invoke", "/no/such", "--local", "."], 2, "Give a file with an event, such as"),
         (vec!["invoke", &at("event.json"), "--local", "."], 2, "Give an S3 event, such as"),
         (

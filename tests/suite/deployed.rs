@@ -283,6 +283,22 @@ fn an_option_makes_only_what_it_needs() {
 }
 
 #[test]
+fn without_metrics_nothing_waits_for_them() {
+    let stack = deployed(&[("Metrics", "false")]);
+    let left = stack.made();
+    for (name, stays) in [
+        ("LagAlarm", false),
+        ("MetricsDashboard", false),
+        ("ErrorAlarm", true),
+        ("FailureAlarm", true),
+        ("IncidentsByCause", true),
+    ] {
+        assert_eq!(left.contains(name), stays, "{name}");
+    }
+    assert_eq!(stack.refused(), [""; 0]);
+}
+
+#[test]
 fn what_goes_together_is_asked_for_together() {
     for (given, said) in [
         (("TriggerMode", "topic"), "SourceTopicArn"),

@@ -116,6 +116,9 @@ pub struct Diagnosis {
     pub parser: ParserReport,
     /// The objects or files that were read, at most [`MAX_OBJECTS`].
     pub objects: Vec<ObjectReport>,
+    /// What to think of the numbers when objects could not be read to their end; `None` when all were.
+    #[serde(skip)]
+    pub partial: Option<String>,
 }
 
 /// How many objects a diagnosis lists.
@@ -385,18 +388,19 @@ impl Diagnosis {
         }
         self
     }
+}
 
-    /// What to think of the numbers when objects could not be read to their end; `None` when all were.
-    pub fn partial(&self) -> Option<String> {
-        let damaged = self.objects.iter().filter(|object| object.is_damaged()).count() as u64;
-        (0 < damaged).then(|| {
-            format!(
-                "{} of {} could not be read to the end: the numbers are at least these",
-                count(damaged),
-                plural(self.objects.len() as u64, "object")
-            )
-        })
-    }
+/// What to think of the numbers when some objects could not be read to their end.
+pub(crate) fn partial(objects: &[ObjectReport]) -> Option<String> {
+    let damaged = objects.iter().filter(|object| object.is_damaged()).count() as u64;
+    (0 < damaged).then(|| {
+        format!(
+            "{} of {} could not be read to the end: there are at least so many failures, and the rate may be \
+             another",
+            count(damaged),
+            plural(objects.len() as u64, "object")
+        )
+    })
 }
 
 /// What the diagnosis is told besides evidence and facts.
@@ -459,6 +463,7 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
         samples: samples(evidence),
         parser: reading.parser,
         objects: listed(&reading.objects),
+        partial: partial(&reading.objects),
         causes,
     }
 }
@@ -505,8 +510,9 @@ pub fn incident_id(
 /// What of the log is not known, although it was read.
 fn given_up(evidence: &Evidence) -> Option<Gap> {
     (0 < evidence.windows_given_up).then(|| Gap {
-        fact: format!("rows of {} of the incident", plural(evidence.windows_given_up, "window")),
-        reason: "more failed rows, targets and target groups than fit into memory: only their counts are known"
+        fact: format!("rows of {}", plural(evidence.windows_given_up, "window")),
+        reason: "of the incident or the hour around it, of which there are more than fit into memory: only their \
+                 counts are known"
             .to_owned(),
         permission: None,
     })

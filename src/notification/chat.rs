@@ -201,8 +201,8 @@ fn status(diagnosis: &Diagnosis, out: &mut Pieces) {
     if let Some(status) = &diagnosis.status {
         out.push(&format!("*Status*: {}\n", sentence(status)));
     }
-    if let Some(partial) = diagnosis.partial() {
-        out.push(&format!("*Partial*: {}\n", sentence(&partial)));
+    if let Some(partial) = &diagnosis.partial {
+        out.push(&format!("*Partial*: {}\n", sentence(partial)));
     }
 }
 

@@ -122,6 +122,7 @@ pub(crate) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
             trace_id: Some(stranger.to_owned()),
             object: stranger.to_owned(),
         }],
+        partial: Some("some could not be read".to_owned()),
         parser: ParserReport { lines: 1, entries: 1, malformed: 0, unknown_fields: 0, objects: 1 },
         objects: vec![
             ObjectReport {

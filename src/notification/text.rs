@@ -99,8 +99,8 @@ fn header(diagnosis: &Diagnosis, out: &mut String) {
     if let Some(status) = &diagnosis.status {
         wrap("Status         ", &neutralize::plain(status), out);
     }
-    if let Some(partial) = diagnosis.partial() {
-        wrap("Partial        ", &partial, out);
+    if let Some(partial) = &diagnosis.partial {
+        wrap("Partial        ", partial, out);
     }
     let probes = &diagnosis.facts.probes;
     for probe in probes.iter().take(MAX_PROBES) {

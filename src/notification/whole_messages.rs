@@ -111,6 +111,13 @@ fn figures() -> Figures {
 }
 
 fn incident() -> Diagnosis {
+    let objects = vec![
+        object("s3://logs/AWSLogs/a_app.shop.0123_10.0.1.5_x.log.gz", None),
+        object(
+            "s3://logs/AWSLogs/b_app.shop.0123_10.0.2.5_y.log.gz",
+            Some("the gzip stream ends early."),
+        ),
+    ];
     let show = "aws elbv2 describe-load-balancer-attributes \\\n  --load-balancer-arn \
                 arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/01";
     let summary = "shop-web: The targets close idle connections before the load balancer does \
@@ -261,13 +268,8 @@ fn incident() -> Diagnosis {
             unknown_fields: 0,
             objects: 2,
         },
-        objects: vec![
-            object("s3://logs/AWSLogs/a_app.shop.0123_10.0.1.5_x.log.gz", None),
-            object(
-                "s3://logs/AWSLogs/b_app.shop.0123_10.0.2.5_y.log.gz",
-                Some("the gzip stream ends early."),
-            ),
-        ],
+        partial: crate::diagnosis::partial(&objects),
+        objects,
     }
 }
 
@@ -291,8 +293,8 @@ fn the_email() {
             Failures       41 of 1,204 requests (3.4 %): 40 x 502 by the load balancer, 1
                            x 502 by the target
             Severity       warning
-            Partial        1 of 2 objects could not be read to the end: the numbers are at
-                           least these
+            Partial        1 of 2 objects could not be read to the end: there are at least
+                           so many failures, and the rate may be another
             Probe          10.0.12.34:8080 at 1970-01-01 00:00 UTC: a valid 200; idle
                            connections closed after 6 s; keepalive-race would be a 502.
 
@@ -369,7 +371,7 @@ fn the_chat_notification() {
         &expect![[r#"
             {
               "content": {
-                "description": "*Partial*: 1 of 2 objects could not be read to the end: the numbers are at least these\n*keepalive-race* (high confidence, 98 % of the failures): The targets close idle connections before the load balancer does\n• 40 of 41 failures: the request was sent, and the connection closed within a moment and without a response.\n• The load balancer keeps idle connections for 60 s.\n• _Against:_ 2 of 40 came sooner than 4.5 s after the previous answer.\n```\naws elbv2 describe-load-balancer-attributes \\\n  --load-balancer-arn arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/01\n```\n*undetermined* (low confidence, 2.4 % of the failures): No cause fits these failures\n*Check keep-alive-exceeds-idle-timeout*: The idle timeout of shop is 60 s, but the rows show a keep-alive timeout of about 5 s (4.9 to 5.2, 38 gaps).\n*Why Healthy all the same*: Every health check opens a connection of its own and closes it: it never meets one that the target has just closed.\n*Could not be seen*: target health, listener rules, subnets\n",
+                "description": "*Partial*: 1 of 2 objects could not be read to the end: there are at least so many failures, and the rate may be another\n*keepalive-race* (high confidence, 98 % of the failures): The targets close idle connections before the load balancer does\n• 40 of 41 failures: the request was sent, and the connection closed within a moment and without a response.\n• The load balancer keeps idle connections for 60 s.\n• _Against:_ 2 of 40 came sooner than 4.5 s after the previous answer.\n```\naws elbv2 describe-load-balancer-attributes \\\n  --load-balancer-arn arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/01\n```\n*undetermined* (low confidence, 2.4 % of the failures): No cause fits these failures\n*Check keep-alive-exceeds-idle-timeout*: The idle timeout of shop is 60 s, but the rows show a keep-alive timeout of about 5 s (4.9 to 5.2, 38 gaps).\n*Why Healthy all the same*: Every health check opens a connection of its own and closes it: it never meets one that the target has just closed.\n*Could not be seen*: target health, listener rules, subnets\n",
                 "keywords": [
                   "alb502",
                   "shop",
@@ -410,24 +412,24 @@ fn the_text_for_relays() {
     is(
         &chat::text(&incident()),
         &expect![[r#"
-        :warning: shop-web: The targets close idle connections before the load balancer does (keepalive-race, high confidence). 41 of 1,204 requests failed (3.4 %).
-        *Partial*: 1 of 2 objects could not be read to the end: the numbers are at least these
-        *Do*
-        1. Raise the keep-alive timeout of the application above the 60 s of the load balancer, to 65 s or more. Until then, see its idle timeout:
-        ```
-        aws elbv2 describe-load-balancer-attributes \
-          --load-balancer-arn arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/01
-        ```
-        2. Then watch HTTPCode_ELB_502_Count fall to zero.
-        *keepalive-race* (high confidence, 98 % of the failures): The targets close idle connections before the load balancer does
-        • 40 of 41 failures: the request was sent, and the connection closed within a moment and without a response.
-        • The load balancer keeps idle connections for 60 s.
-        • _Against:_ 2 of 40 came sooner than 4.5 s after the previous answer.
-        *undetermined* (low confidence, 2.4 % of the failures): No cause fits these failures
-        *Check keep-alive-exceeds-idle-timeout*: The idle timeout of shop is 60 s, but the rows show a keep-alive timeout of about 5 s (4.9 to 5.2, 38 gaps).
-        *Why Healthy all the same*: Every health check opens a connection of its own and closes it: it never meets one that the target has just closed.
-        *Could not be seen*: target health, listener rules, subnets
-    "#]],
+            :warning: shop-web: The targets close idle connections before the load balancer does (keepalive-race, high confidence). 41 of 1,204 requests failed (3.4 %).
+            *Partial*: 1 of 2 objects could not be read to the end: there are at least so many failures, and the rate may be another
+            *Do*
+            1. Raise the keep-alive timeout of the application above the 60 s of the load balancer, to 65 s or more. Until then, see its idle timeout:
+            ```
+            aws elbv2 describe-load-balancer-attributes \
+              --load-balancer-arn arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/01
+            ```
+            2. Then watch HTTPCode_ELB_502_Count fall to zero.
+            *keepalive-race* (high confidence, 98 % of the failures): The targets close idle connections before the load balancer does
+            • 40 of 41 failures: the request was sent, and the connection closed within a moment and without a response.
+            • The load balancer keeps idle connections for 60 s.
+            • _Against:_ 2 of 40 came sooner than 4.5 s after the previous answer.
+            *undetermined* (low confidence, 2.4 % of the failures): No cause fits these failures
+            *Check keep-alive-exceeds-idle-timeout*: The idle timeout of shop is 60 s, but the rows show a keep-alive timeout of about 5 s (4.9 to 5.2, 38 gaps).
+            *Why Healthy all the same*: Every health check opens a connection of its own and closes it: it never meets one that the target has just closed.
+            *Could not be seen*: target health, listener rules, subnets
+        "#]],
     );
 }
 

@@ -25,6 +25,10 @@ pub(super) const CAUSE: Cause = Cause {
 /// With fewer pairs of refusals than this nothing is said of what lies between.
 const SPORADIC_PAIRS: u64 = 2;
 
+/// A process that is started anew so often within one incident is rarer than one that refuses some of its
+/// connections: which of them it is the rows do not say.
+const MANY_TIMES: u64 = 5;
+
 /// Refusals take a round trip; more than this is something else as well.
 const REFUSED_SECONDS: f64 = 0.5;
 
@@ -175,14 +179,17 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         let after = target.last_success.zip(target.last_failure).is_some_and(|(a, b)| b < a);
         let between = target.last_success.zip(target.first_failure).is_some_and(|(a, b)| b < a);
         // An answer between two refusals: it was back in the meantime.
-        let again = format!(
-            "answered before, after and {} in between: what listens on its port went away {}",
-            times(target.refused_pairs_with_answers),
-            times(target.refused_pairs_with_answers + 1)
-        );
+        let answers = target.refused_pairs_with_answers;
+        let again = format!("answered before, after and {} in between: {}", times(answers), {
+            if answers < MANY_TIMES {
+                format!("what listens on its port went away {}", times(answers + 1))
+            } else {
+                "what listens on its port comes and goes, or it refuses some".to_owned()
+            }
+        });
         let story = match (before, after) {
             _ if sporadic => "answers in between: it is up, and refuses some",
-            (true, true) if 0 < target.refused_pairs_with_answers => again.as_str(),
+            (true, true) if 0 < answers => again.as_str(),
             (true, true) => {
                 "answered before and after: what listens on its port went away for a while"
             }

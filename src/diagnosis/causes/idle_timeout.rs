@@ -21,6 +21,10 @@ pub(super) const CAUSE: Cause = Cause {
     explain,
 };
 
+/// A load balancer takes no shorter idle timeout, in seconds.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html#connection-idle-timeout>
+const SHORTEST: f64 = 1.0;
+
 fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     (row.signature == Signature::IdleTimeout).then(|| Strength::Certain.into())
 }
@@ -35,7 +39,10 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         row.elapsed.zip(median).is_some_and(|(elapsed, median)| (elapsed - median).abs() <= 2.0)
     });
     let together = claimed.at_hand() * 8 <= near * 10;
+    // The times of a row are rounded to milliseconds each.
+    let is_shorter = median.is_some_and(|median| median < SHORTEST - 0.01);
     let mut said = Explanation::new(match agrees {
+        _ if is_shorter => Confidence::Low,
         Some(true) => Confidence::High,
         None if together => Confidence::High,
         Some(false) | None => Confidence::Medium,
@@ -54,6 +61,11 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             ))
         )));
     }
+    if is_shorter {
+        said.against.push(Statement::new(
+            "No idle timeout is shorter than 1 s: something else ended these requests.",
+        ));
+    }
     if agrees == Some(false) {
         said.against.push(Statement::new("The time does not agree with the idle timeout."));
     }
@@ -68,4 +80,32 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         "Time a path from the samples on the target itself.",
     ));
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::sample_case::SampleCase;
+
+    #[test]
+    fn what_is_shorter_than_any_idle_timeout_is_none() {
+        // The sample's idle timeout is 60 s.
+        for (elapsed, confidence, is_none) in [
+            (60.0, Confidence::High, false),
+            (0.995, Confidence::Medium, false),
+            (0.98, Confidence::Low, true),
+        ] {
+            let mut sample = SampleCase::failing(Signature::IdleTimeout, 20);
+            sample.write_rows(Signature::IdleTimeout, elapsed);
+            let claimed = Claimed {
+                id: CAUSE.id,
+                rows: sample.evidence.failures.iter().collect(),
+                count: 20,
+                of: 20,
+            };
+            let said = explain(&sample.case(), &claimed);
+            let told = said.against.iter().any(|it| it.text.contains("No idle timeout is shorter"));
+            assert_eq!((said.confidence, told), (confidence, is_none), "{elapsed}");
+        }
+    }
 }

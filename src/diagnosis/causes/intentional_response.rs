@@ -39,9 +39,15 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     let arn = case.likely_load_balancer_arn();
     said.fixes.push(Fix::with(
         "Nothing, if that is wanted (maintenance page, block rule). Else look for the rule that \
-         answers 502.",
+         answers 502: aws elbv2 describe-rules has those of each listener.",
         Command::new("aws elbv2 describe-listeners")
             .flag("--load-balancer-arn", Value::Arn(arn.as_deref().unwrap_or_default()))
+            .region(case.region()),
+    ));
+    said.fixes.push(Fix::with(
+        "Where it is WAF, the rule is one of the load balancer's web ACL.",
+        Command::new("aws wafv2 get-web-acl-for-resource")
+            .flag("--resource-arn", Value::Arn(arn.as_deref().unwrap_or_default()))
             .region(case.region()),
     ));
     said

@@ -72,8 +72,8 @@ pub(super) fn answer(diagnosis: &Diagnosis, markup: &mut Markup) {
         markup.text(&format!(" Also {}, {}.", cause.id, percent(cause.share)));
     }
     markup.raw("</p>\n");
-    if let Some(partial) = diagnosis.partial() {
-        markup.raw("<p class=\"warn\"><b>Partial.</b> ").text(&partial).raw(".</p>\n");
+    if let Some(partial) = &diagnosis.partial {
+        markup.raw("<p class=\"warn\"><b>Partial.</b> ").text(partial).raw(".</p>\n");
     }
     facts(diagnosis, markup);
     if let Some(first) = diagnosis.causes.first().filter(|cause| !cause.fixes.is_empty()) {

@@ -159,7 +159,7 @@ fn every_phase_and_kind_is_among_the_messages() {
     };
     assert!(1 <= count(&|it| begins(it, "told at most once a day")));
     assert!(1 <= count(&|it| begins(it, "alone: ")));
-    assert!(1 <= count(&|it| it.partial().is_some()));
+    assert!(1 <= count(&|it| it.partial.is_some()));
     let quoting =
         |it: &&Sent| it.from.ends_with("words of Slack") && it.message.text.contains("/text");
     assert!(4 <= SENT.iter().filter(quoting).count());

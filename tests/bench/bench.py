@@ -112,10 +112,11 @@ def contest(
     """All of them on one log."""
     alb502 = str(release / "alb502")
     path = str(log)
+    inflate = str(release / "examples" / "inflate")
     all_of_them = [
-        Contestant(
-            "inflate, the same library", [str(release / "examples" / "inflate"), path]
-        ),
+        Contestant("inflate, the same library", [inflate, path]),
+        Contestant("... and cut into lines", [inflate, "lines", path]),
+        Contestant("... and take these apart", [inflate, "rows", path]),
         Contestant("alb502 diagnose", [alb502, "diagnose", path]),
         Contestant("alb502 diagnose, 2 cores", [alb502, "diagnose", path], cores=2),
         Contestant("zcat, 2 cores", ["zcat", path], cores=2),

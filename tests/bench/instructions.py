@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 ROWS = 20_000
 
-# A diagnosis executes so many times the instructions of inflating alone, and not more. Measured: 2.29.
-# A twelfth above it: another compiler moves it by some hundredths, while one more look at each byte of a row
-# is a tenth.
-MOST_TIMES_INFLATE = 2.5
+# What a diagnosis executes beside inflating is so many times the instructions of inflating, and not more.
+# Measured: 1.29. A twelfth above it: another compiler moves it by some hundredths, while one more look at
+# each byte of a row is a fifth.
+MOST_TIMES_INFLATE = 1.4
 
 
 def by_function(profile: str) -> Counter[str]:
@@ -77,10 +77,11 @@ def main() -> None:
     inflate = sum(count for name, count in counts.items() if "zlib_rs" in name)
     if not inflate:
         sys.exit("no function of zlib in the profile: is the program stripped?")
-    times = counts.total() / inflate
+    beside = counts.total() - inflate
+    times = beside / inflate
     print(
         f"{inflate / ROWS:,.0f} instructions to inflate a row,"
-        f" {counts.total() / ROWS:,.0f} in all: {times:.2f} times (at most {MOST_TIMES_INFLATE})"
+        f" {beside / ROWS:,.0f} beside it: {times:.2f} times (at most {MOST_TIMES_INFLATE})"
     )
     if MOST_TIMES_INFLATE < times:
         most = "".join(

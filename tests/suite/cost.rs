@@ -26,10 +26,10 @@ const MEMORY: f64 = 0.5;
 /// each.
 const CALLS_SECONDS: f64 = 0.3;
 
-/// Seconds a row at 512 MB: 2.2 microseconds measured on a whole processor (`make bench`), of which 512 MB
-/// have 0.29.
+/// Seconds a row at 512 MB: 1.1 microseconds measured on a whole processor (`make bench-lambda`), of which
+/// 512 MB have 0.29.
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
-const ROW_SECONDS: f64 = 2.2e-6 / 0.29;
+const ROW_SECONDS: f64 = 1.1e-6 / 0.29;
 
 /// What an object leaves in the log: its line, Lambda's own three, and two documents of metrics.
 const LOG_BYTES: f64 = 3500.0;

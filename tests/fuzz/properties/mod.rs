@@ -107,14 +107,40 @@ pub(super) fn row(bytes: &[u8]) {
         assert!(parts.iter().all(|part| document.get(part).is_some()), "{name}");
     }
     assert!(entry.raw(Field::TraceId).is_some(), "the last field that every row has");
+    among_others(line, &entry);
+}
+
+/// The line between rows of the load balancer is the entry that it is alone, and can be counted.
+fn among_others(line: &[u8], alone: &Entry<'_>) {
+    const ROWS: u32 = 12;
+    let mut log = Vec::new();
+    for row in 0..ROWS {
+        log.extend_from_slice(failed_row(row).as_bytes());
+        log.extend_from_slice(line);
+        log.push(b'\n');
+    }
+    let told = |entry: &Entry<'_>| {
+        (format!("{entry:?}"), entry.time(), entry.request_creation_time(), entry.extra().to_vec())
+    };
+    let expected = told(alone);
+    let mut same = 0;
     let mut detector = Detector::new(Thresholds::default());
     let source = detector.source("object", &ObjectKey::parse("object"));
-    (0..6).for_each(|_| detector.record(source, &entry));
-    for portion in detector.portions() {
-        let requests: u64 = portion.groups.iter().map(|it| it.counts.requests).sum();
-        assert!(requests <= 6);
+    let mut reader = Reader::new(|entry: &Entry<'_>| {
+        same += u32::from(told(entry) == expected);
+        detector.record(source, entry);
+    });
+    reader.push(&log).unwrap();
+    reader.finish();
+    assert!(ROWS <= same, "{same}");
+    let portions = detector.portions();
+    let groups = portions.iter().flat_map(|portion| &portion.groups);
+    let requests: u64 = groups.map(|it| it.counts.requests + it.counts.intentional_502).sum();
+    assert_eq!(requests + detector.rows_not_judged(), u64::from(2 * ROWS));
+    for it in detector.incidents() {
+        let of_targets: u64 = it.targets.iter().map(|target| target.requests).sum();
+        assert!(of_targets <= it.counts.requests + it.counts.intentional_502, "{it:?}");
     }
-    detector.incidents();
 }
 
 /// An event: what it asks for is the same in an envelope, and what it answers names what is there.

@@ -116,7 +116,7 @@ pub struct Diagnosis {
     pub parser: ParserReport,
     /// The objects or files that were read, at most [`MAX_OBJECTS`].
     pub objects: Vec<ObjectReport>,
-    /// What to think of the numbers when objects could not be read to their end; `None` when all were.
+    /// What to think of the numbers when not everything could be read; `None` when it could.
     #[serde(skip)]
     pub partial: Option<String>,
 }
@@ -390,17 +390,24 @@ impl Diagnosis {
     }
 }
 
-/// What to think of the numbers when some objects could not be read to their end.
-pub(crate) fn partial(objects: &[ObjectReport]) -> Option<String> {
-    let damaged = objects.iter().filter(|object| object.is_damaged()).count() as u64;
-    (0 < damaged).then(|| {
-        format!(
-            "{} of {} could not be read to the end: there are at least so many failures, and the rate may be \
-             another",
-            count(damaged),
-            plural(objects.len() as u64, "object")
-        )
-    })
+/// A load balancer writes no such line. A few come with a file that was cut or put together by hand; one in
+/// twenty is another matter.
+const MALFORMED_ONE_IN: u64 = 20;
+
+/// What to think of the numbers when not everything could be read.
+pub(crate) fn partial(reading: &Reading) -> Option<String> {
+    let damaged = reading.objects.iter().filter(|object| object.is_damaged()).count() as u64;
+    let parser = &reading.parser;
+    let what = if 0 < damaged {
+        let objects = plural(reading.objects.len() as u64, "object");
+        format!("{} of {objects} could not be read to the end", count(damaged))
+    } else if 0 < parser.malformed && parser.lines <= parser.malformed * MALFORMED_ONE_IN {
+        let lines = plural(parser.lines, "line");
+        format!("{} of {lines} are no access-log entries", count(parser.malformed))
+    } else {
+        return None;
+    };
+    Some(format!("{what}: there are at least so many failures, and the rate may be another"))
 }
 
 /// What the diagnosis is told besides evidence and facts.
@@ -463,7 +470,7 @@ pub fn diagnose(evidence: &Evidence, facts: &Facts, reading: &Reading) -> Diagno
         samples: samples(evidence),
         parser: reading.parser,
         objects: listed(&reading.objects),
-        partial: partial(&reading.objects),
+        partial: partial(reading),
         causes,
     }
 }
@@ -673,4 +680,39 @@ fn samples(evidence: &Evidence) -> Vec<Sample> {
             object: row.object.to_string(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_is_said_on_top() {
+        let object = |error: Option<&str>| ObjectReport {
+            name: "log".to_owned(),
+            kind: "access log".to_owned(),
+            node: None,
+            lines: 1,
+            entries: 1,
+            malformed: 0,
+            error: error.map(ToOwned::to_owned),
+        };
+        let skipped = object(Some("skipped: a connection log"));
+        let mut objects = vec![object(None), skipped];
+        objects.extend(vec![object(Some("the gzip stream ends early")); 70]);
+        let of = |objects: &[ObjectReport], malformed, lines| {
+            let parser = ParserReport { lines, malformed, ..ParserReport::default() };
+            partial(&Reading { parser, objects: objects.to_vec() })
+        };
+        let rest = ": there are at least so many failures, and the rate may be another";
+        for (said, objects, malformed, lines) in [
+            (None, &objects[..2], 0, 0),
+            (None, &objects[..2], 5, 101),
+            (Some("5 of 100 lines are no access-log entries"), &objects[..2], 5, 100),
+            (Some("70 of 72 objects could not be read to the end"), &objects[..], 5, 100),
+        ] {
+            let said = said.map(|said| format!("{said}{rest}"));
+            assert_eq!(of(objects, malformed, lines), said);
+        }
+    }
 }

@@ -268,7 +268,10 @@ fn incident() -> Diagnosis {
             unknown_fields: 0,
             objects: 2,
         },
-        partial: crate::diagnosis::partial(&objects),
+        partial: crate::diagnosis::partial(&crate::diagnosis::Reading {
+            objects: objects.clone(),
+            ..Default::default()
+        }),
         objects,
     }
 }

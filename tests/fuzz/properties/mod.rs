@@ -131,7 +131,7 @@ fn among_others(line: &[u8], alone: &Entry<'_>) {
         detector.record(source, entry);
     });
     reader.push(&log).unwrap();
-    reader.finish();
+    assert!(reader.finish().error.is_none());
     assert!(ROWS <= same, "{same}");
     let portions = detector.portions();
     let groups = portions.iter().flat_map(|portion| &portion.groups);

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Pairs of a node and a target that are followed per window: four nodes of a thousand targets.
-const MAX_PAIRS: usize = 4096;
+pub(super) const MAX_PAIRS: usize = 4096;
 
 /// Answers kept per node and target in a window. Beyond it the pair is busy: with 20 requests a
 /// second a connection is never idle for the seconds that a keep-alive timeout takes.
@@ -282,7 +282,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    const BUCKETS: usize = 208;
+    pub(super) const BUCKETS: usize = 208;
 
     /// Two to the power of one eighth, two eighths, ..., seven eighths.
     const EIGHTHS: [f64; 7] = [

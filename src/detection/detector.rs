@@ -21,13 +21,13 @@ use crate::access_log::{Entry, Field, ObjectKey, parse::endpoint};
 
 /// Different load balancers, target groups, nodes and targets that are told apart over a whole run. No stranger
 /// makes them up.
-const MAX_NAMES: usize = 20_000;
+pub(super) const MAX_NAMES: usize = 20_000;
 
 /// Different methods and reasons: strangers may write any method.
-const MAX_WORDS: usize = 5_000;
+pub(super) const MAX_WORDS: usize = 5_000;
 
 /// Different paths that are told apart over a whole run: a few megabytes.
-const MAX_PATHS: usize = 20_000;
+pub(super) const MAX_PATHS: usize = 20_000;
 
 /// Objects and files that are told apart.
 const MAX_OBJECTS: usize = 50_000;

@@ -10,6 +10,7 @@ pub mod portion;
 pub mod signature;
 pub mod thresholds;
 
+mod bounded;
 mod cell;
 mod collect;
 mod folded_path;

@@ -12,7 +12,7 @@ pub(super) type NameId = u32;
 pub(super) const OTHERS: NameId = 0;
 
 /// A name longer than this is cut: no path needs more to be recognised.
-const MAX_NAME_BYTES: usize = 160;
+pub(super) const MAX_NAME_BYTES: usize = 160;
 
 /// Names that are found again without the hash of all their bytes: more than the targets and paths that
 /// most rows name, in a kilobyte.

@@ -11,60 +11,107 @@ use std::{
 };
 
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    cell::{Answer, Cell, Details, KeptFailure, Latencies, MAX_TRACE_ID_BYTES},
-    detector::{Detector, SourceId},
-    names::{NameId, Names, OTHERS},
-    room::Room,
+    bounded::{self, at_most},
+    cell::{
+        Answer, Cell, Details, KeptFailure, Latencies, MAX_ANSWERS, MAX_PAIRS, MAX_TRACE_ID_BYTES,
+    },
+    detector::{Detector, MAX_GROUPS, MAX_NAMES, MAX_PATHS, MAX_WORDS, SourceId},
+    evidence::MAX_FAILURE_ROWS,
+    names::{MAX_NAME_BYTES, NameId, Names, OTHERS},
+    room::{MAX_ANSWERS_TOGETHER, Room},
     signature::Signature,
-    tally::{PathTally, ShareTally, Span, Tallies, Tally, TargetTally},
+    tally::{MAX_KEYS, PathTally, ShareTally, Span, Tallies, Tally, TargetTally},
 };
 
 /// The form of the bytes. Another number is not read: items live for days only.
 const FORM: u8 = 3;
 
-/// Unpacked details are at most this long: twenty times what 300 KB of them usually are. What is longer
-/// was not made by [`pack`].
-const MAX_UNPACKED_BYTES: u64 = 32 << 20;
+/// Unpacked details are at most this long: eight times what 300 KB of them usually are (measured: three to
+/// four bytes for one). What is longer was not made by [`pack`], which gives up what is beyond.
+///
+/// Whatever bytes say, reading and adding them takes less than 30 MB at once (measured: 27): these, names
+/// as long again, and the answers of two target groups, 12 bytes for 3, of which [`MAX_ANSWERS_TOGETHER`]
+/// are 6 MB. Everything else that takes more memory than bytes is short: no list is longer than a detector
+/// keeps it, and of the target groups one is kept while the next is read.
+const MAX_UNPACKED_BYTES: usize = 8_000_000;
+
+/// Tallies of one kind in a window, `others` beside the names.
+const MAX_TALLIES: usize = MAX_KEYS + 1;
+
+/// A name is cut to [`MAX_NAME_BYTES`], and a byte of it that is no text becomes three (U+FFFD).
+const MAX_TEXT_BYTES: usize = 3 * MAX_NAME_BYTES;
 
 /// Packed details that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("kept details cannot be read: {0}")]
 pub struct PackedError(String);
 
-/// Names are indices into the three lists, counted from 1; 0 is `others`.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Packed {
-    form: u8,
-    names: Vec<Box<str>>,
-    /// Methods and reasons.
-    words: Vec<Box<str>>,
-    paths: Vec<Box<str>>,
-    /// More different paths were seen than are told apart.
-    paths_overflowed: bool,
+/// What is packed: the head, then the number of target groups, then these one after the other.
+#[derive(Debug, Default, Serialize)]
+struct Packed {
+    head: Head,
     groups: Vec<Group>,
 }
 
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What was packed, of the one target group that was asked for.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    head: Head,
+    group: Option<Group>,
+}
+
+/// Names are indices into the three lists, counted from 1; 0 is `others`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Head {
+    form: u8,
+    #[serde(deserialize_with = "at_most::<MAX_NAMES, _, _>")]
+    names: Vec<Box<str>>,
+    /// Methods and reasons.
+    #[serde(deserialize_with = "at_most::<MAX_WORDS, _, _>")]
+    words: Vec<Box<str>>,
+    #[serde(deserialize_with = "at_most::<MAX_PATHS, _, _>")]
+    paths: Vec<Box<str>>,
+    /// More different paths were seen than are told apart.
+    paths_overflowed: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Group {
     target_group: Option<Box<str>>,
+    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
     targets: Vec<(u32, TargetTally)>,
+    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
     paths: Vec<(u32, PathTally)>,
     /// Of the one node.
+    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
     nodes: Vec<ShareTally>,
+    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
     methods: Vec<(u32, ShareTally)>,
+    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
     types: Vec<(u32, ShareTally)>,
     seen: Span,
     is_unfollowed: bool,
+    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
     error_reasons: Vec<(u32, u64)>,
+    #[serde(deserialize_with = "at_most::<MAX_FAILURE_ROWS, _, _>")]
     failures: Vec<Failure>,
+    #[serde(deserialize_with = "answers_of_pairs")]
     answers: Vec<Answers>,
-    latencies: (Vec<(u8, u32)>, f64),
+    latencies: LatencyParts,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The buckets that are not empty, and the longest in seconds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct LatencyParts {
+    #[serde(deserialize_with = "at_most::<{ Latencies::BUCKETS }, _, _>")]
+    buckets: Vec<(u8, u32)>,
+    longest: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Failure {
     digest: u64,
     time: i64,
@@ -80,17 +127,23 @@ struct Failure {
 }
 
 /// The answers of one target, ordered by start.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Answers {
     target: u32,
     busy: bool,
     /// Milliseconds since the start of the answer before it (the first: of the window), how long it
     /// took, and the path counted from 1.
+    #[serde(deserialize_with = "at_most::<MAX_ANSWERS, _, _>")]
     list: Vec<(i32, i32, u32)>,
 }
 
-/// Packs the details of the target groups, at most `max` bytes. What does not fit is given up in this
-/// order: the answers of the busiest targets (a connection that is used all the time is never idle for
+/// A detector keeps so many answers of all its windows: together they are no more in one.
+fn answers_of_pairs<'de, D: Deserializer<'de>>(of: D) -> Result<Vec<Answers>, D::Error> {
+    bounded::list(of, MAX_PAIRS, |it: &Answers| it.list.len(), MAX_ANSWERS_TOGETHER)
+}
+
+/// Packs the details of the target groups, at most `max` bytes and unpacked no more than are read. What does
+/// not fit is given up in this order: the answers of the busiest targets (a connection that is used all the time is never idle for
 /// the seconds that a keep-alive timeout takes), then failed rows beyond 128 of each target group, then
 /// paths and targets beyond 128, least failures first, then everything. Counts stay exact.
 pub(super) fn pack(
@@ -106,65 +159,116 @@ pub(super) fn pack(
         }
     }
     let mut packed = packing.packed;
-    let mut bytes = to_bytes(&packed);
-    while max < bytes.len() && packed.give_up_busiest() {
-        bytes = to_bytes(&packed);
+    let mut bytes = fitting(&packed, max);
+    while bytes.is_none() && packed.give_up_busiest() {
+        bytes = fitting(&packed, max);
     }
-    if max < bytes.len() {
+    if bytes.is_none() {
         packed.groups.iter_mut().for_each(|group| group.failures.truncate(KEPT_WHEN_CUT));
-        bytes = to_bytes(&packed);
+        bytes = fitting(&packed, max);
     }
-    if max < bytes.len() {
+    if bytes.is_none() {
         for group in &mut packed.groups {
             fold(&mut group.paths, KEPT_WHEN_CUT, |it| (it.failures, it.requests));
             fold(&mut group.targets, KEPT_WHEN_CUT, |it| (it.failures, it.requests));
         }
-        packed.paths_overflowed = true;
+        packed.head.paths_overflowed = true;
         packed.drop_unused_names();
-        bytes = to_bytes(&packed);
+        bytes = fitting(&packed, max);
     }
-    if max < bytes.len() {
-        bytes = to_bytes(&Packed { form: FORM, paths_overflowed: true, ..Packed::default() });
-    }
-    bytes
+    bytes.unwrap_or_else(|| {
+        let head = Head { form: FORM, paths_overflowed: true, ..Head::default() };
+        compressed(&plain(&Packed { head, groups: Vec::new() }))
+    })
 }
 
-fn to_bytes(packed: &Packed) -> Vec<u8> {
-    // Neither can fail: the memory is there, and every type has a form. Nothing kept would be told.
-    let plain = postcard::to_allocvec(packed).unwrap_or_default();
+/// The bytes, if they are at most `max`, and no more than [`unpack`] reads.
+fn fitting(packed: &Packed, max: usize) -> Option<Vec<u8>> {
+    let plain = plain(packed);
+    let bytes = (plain.len() <= MAX_UNPACKED_BYTES).then(|| compressed(&plain));
+    bytes.filter(|bytes| bytes.len() <= max)
+}
+
+// Neither can fail: the memory is there, and every type has a form. Nothing kept would be told.
+fn plain(packed: &Packed) -> Vec<u8> {
+    postcard::to_allocvec(packed).unwrap_or_default()
+}
+
+fn compressed(plain: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(&plain);
+    let written = encoder.write_all(plain);
     written.and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
-/// Reads what [`pack`] has made.
+/// Reads what [`pack`] has made, and keeps the details of one target group.
 ///
 /// # Errors
 /// When the bytes are anything else.
-pub(super) fn unpack(bytes: &[u8]) -> Result<Packed, PackedError> {
+pub(super) fn unpack(bytes: &[u8], target_group: Option<&str>) -> Result<Unpacked, PackedError> {
+    let refused = |why: &str| Err(PackedError(why.to_owned()));
     let mut plain = Vec::new();
     ZlibDecoder::new(bytes)
-        .take(MAX_UNPACKED_BYTES + 1)
+        .take(MAX_UNPACKED_BYTES as u64 + 1)
         .read_to_end(&mut plain)
         .map_err(|error| PackedError(error.to_string()))?;
-    if MAX_UNPACKED_BYTES < plain.len() as u64 {
-        return Err(PackedError("they are longer than any that are kept".to_owned()));
+    if MAX_UNPACKED_BYTES < plain.len() {
+        return refused("they are longer than any that are kept");
     }
     match plain.first() {
         Some(&FORM) => {}
         form => return Err(PackedError(format!("their form is {form:?}, not {FORM}"))),
     }
-    let packed: Packed =
-        postcard::from_bytes(&plain).map_err(|error| PackedError(error.to_string()))?;
-    if !packed.groups.iter().all(Group::is_sound) {
-        return Err(PackedError("they count more than an object can hold".to_owned()));
+    let (head, rest): (Head, _) = next(&plain)?;
+    let (groups, mut rest): (usize, _) = next(rest)?;
+    if MAX_GROUPS < groups {
+        return refused(TOO_MANY);
     }
-    Ok(packed)
+    let unsound = "they count more than an object can hold";
+    if !head.is_sound() {
+        return refused(unsound);
+    }
+    let mut wanted = None;
+    // One at a time: all of them together may take ten times as much memory as the bytes.
+    for _ in 0..groups {
+        let (group, left): (Group, _) = next(rest)?;
+        rest = left;
+        if !group.is_sound() {
+            return refused(unsound);
+        }
+        if wanted.is_none() && group.target_group.as_deref() == target_group {
+            wanted = Some(group);
+        }
+    }
+    if !rest.is_empty() {
+        return refused("they are longer than what they hold");
+    }
+    Ok(Unpacked { head, group: wanted })
+}
+
+const TOO_MANY: &str = "a list in them is longer than any that is kept";
+
+/// What the bytes begin with, and the rest.
+fn next<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), PackedError> {
+    postcard::take_from_bytes(bytes).map_err(|error| {
+        PackedError(match error {
+            // The only error of serde itself here, of which postcard keeps no words.
+            postcard::Error::SerdeDeCustom => TOO_MANY.to_owned(),
+            error => error.to_string(),
+        })
+    })
 }
 
 /// No object has so many rows, nor so many bytes in each: a million million. Sums of such numbers do not
 /// overflow.
 const MOST_ROWS: u64 = 1 << 40;
+
+impl Head {
+    /// Whether it can be what [`pack`] has made.
+    fn is_sound(&self) -> bool {
+        let mut texts = self.names.iter().chain(&self.words).chain(&self.paths);
+        texts.all(|text| text.len() <= MAX_TEXT_BYTES)
+    }
+}
 
 impl Group {
     /// Whether it can be what [`pack`] has made. What cannot is not believed in part.
@@ -192,7 +296,7 @@ impl Group {
             && self.error_reasons.iter().all(|(_, it)| most(&[*it]))
             && self.failures.iter().all(is_failure)
             && is_span(self.seen)
-            && self.latencies.1.is_finite()
+            && self.latencies.longest.is_finite()
     }
 }
 
@@ -211,21 +315,22 @@ struct Packing<'a> {
 impl<'a> Packing<'a> {
     fn new(detector: &'a Detector) -> Self {
         let paths_overflowed = detector.paths_overflowed();
-        let packed = Packed { form: FORM, paths_overflowed, ..Packed::default() };
+        let head = Head { form: FORM, paths_overflowed, ..Head::default() };
+        let packed = Packed { head, groups: Vec::new() };
         let (names, words, paths) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { detector, packed, names, words, paths }
     }
 
     fn name(&mut self, id: NameId) -> u32 {
-        number(id, &self.detector.names, &mut self.names, &mut self.packed.names)
+        number(id, &self.detector.names, &mut self.names, &mut self.packed.head.names)
     }
 
     fn word(&mut self, id: NameId) -> u32 {
-        number(id, &self.detector.words, &mut self.words, &mut self.packed.words)
+        number(id, &self.detector.words, &mut self.words, &mut self.packed.head.words)
     }
 
     fn path(&mut self, id: NameId) -> u32 {
-        number(id, &self.detector.paths, &mut self.paths, &mut self.packed.paths)
+        number(id, &self.detector.paths, &mut self.paths, &mut self.packed.head.paths)
     }
 
     fn add(&mut self, target_group: Option<&str>, details: &Details) {
@@ -267,7 +372,8 @@ impl<'a> Packing<'a> {
             })
             .collect();
         let nodes = details.nodes.values().copied().collect();
-        let latencies = details.latencies.parts();
+        let (buckets, longest) = details.latencies.parts();
+        let latencies = LatencyParts { buckets, longest };
         self.packed.groups.push(Group {
             target_group: target_group.map(Box::from),
             targets,
@@ -356,7 +462,7 @@ impl Packed {
 
     /// Paths that only failed rows and answers name become `others`.
     fn drop_unused_names(&mut self) {
-        let mut used = vec![false; self.paths.len() + 1];
+        let mut used = vec![false; self.head.paths.len() + 1];
         for (path, _) in self.groups.iter().flat_map(|group| &group.paths) {
             if let Some(used) = used.get_mut(*path as usize) {
                 *used = true;
@@ -370,7 +476,7 @@ impl Packed {
             })
             .collect();
         let mut index = 0;
-        self.paths.retain(|_| {
+        self.head.paths.retain(|_| {
             index += 1;
             used.get(index) == Some(&true)
         });
@@ -385,28 +491,26 @@ impl Packed {
             }
         }
     }
+}
 
-    /// Adds the details of one target group to those of its window.
+impl Unpacked {
+    /// Adds the details of the target group to those of its window.
     pub(super) fn add_to(
         self,
         details: &mut Details,
-        target_group: Option<&str>,
         source: SourceId,
         to: Tables<'_>,
         room: &Room,
     ) {
         let Tables { names, words, paths } = to;
-        if self.paths_overflowed {
+        let Self { head, group } = self;
+        if head.paths_overflowed {
             paths.overflow();
         }
-        let Some(group) =
-            self.groups.into_iter().find(|it| it.target_group.as_deref() == target_group)
-        else {
-            return;
-        };
-        let named = Ids { list: &self.names, ids: vec![None; self.names.len()] };
-        let worded = Ids { list: &self.words, ids: vec![None; self.words.len()] };
-        let pathed = Ids { list: &self.paths, ids: vec![None; self.paths.len()] };
+        let Some(group) = group else { return };
+        let named = Ids { list: &head.names, ids: vec![None; head.names.len()] };
+        let worded = Ids { list: &head.words, ids: vec![None; head.words.len()] };
+        let pathed = Ids { list: &head.paths, ids: vec![None; head.paths.len()] };
         let (mut named, mut worded, mut pathed) = (named, worded, pathed);
         let most = room.tallies_each();
         for (name, more) in &group.targets {
@@ -466,8 +570,8 @@ impl Packed {
                 details.keep_answer(source.node, target, answer, room.answers_each());
             }
         }
-        let (parts, longest) = &group.latencies;
-        details.latencies.merge(&Latencies::of_parts(parts, *longest));
+        let LatencyParts { buckets, longest } = &group.latencies;
+        details.latencies.merge(&Latencies::of_parts(buckets, *longest));
     }
 }
 
@@ -497,13 +601,27 @@ impl Ids<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        access_log::{ObjectKey, Reader},
+        detection::Thresholds,
+    };
 
-    fn packed(change: impl FnOnce(&mut Group)) -> Result<Packed, PackedError> {
+    const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/shop/1";
+
+    fn bytes_of(head: Head, groups: Vec<Group>) -> Vec<u8> {
+        compressed(&plain(&Packed { head: Head { form: FORM, ..head }, groups }))
+    }
+
+    fn packed(change: impl FnOnce(&mut Group)) -> Result<Unpacked, PackedError> {
         let span = Span(Some((1, 2)));
         let target = TargetTally { requests: MOST_ROWS, seen: span, ..TargetTally::default() };
         let mut group = Group { targets: vec![(0, target)], seen: span, ..Group::default() };
         change(&mut group);
-        unpack(&to_bytes(&Packed { form: FORM, groups: vec![group], ..Packed::default() }))
+        unpack(&bytes_of(Head::default(), vec![group]), None)
+    }
+
+    fn refusal(unpacked: Result<Unpacked, PackedError>) -> String {
+        unpacked.unwrap_err().to_string()
     }
 
     #[test]
@@ -516,11 +634,194 @@ mod tests {
             |group| group.targets[0].1.last_start = Some(i64::MAX),
             |group| group.seen = Span(Some((-1, 1))),
             |group| group.nodes.push(ShareTally { requests: u64::MAX, failures: 0 }),
-            |group| group.latencies.1 = f64::INFINITY,
+            |group| group.latencies.longest = f64::INFINITY,
         ];
         for (index, lie) in lies.into_iter().enumerate() {
-            let error = packed(lie).unwrap_err().to_string();
+            let error = refusal(packed(lie));
             assert!(error.contains("more than an object can hold"), "{index}: {error}");
         }
+        let long = |bytes| Head { names: vec!["x".repeat(bytes).into()], ..Head::default() };
+        assert!(unpack(&bytes_of(long(MAX_TEXT_BYTES), vec![]), None).is_ok());
+        let error = refusal(unpack(&bytes_of(long(MAX_TEXT_BYTES + 1), vec![]), None));
+        assert!(error.contains("more than an object can hold"), "{error}");
+    }
+
+    #[test]
+    fn no_list_is_longer_than_a_detector_keeps_it() {
+        fn more<T: Default>(list: &mut Vec<T>, count: usize) {
+            list.resize_with(count, T::default);
+        }
+        let failure = || Failure {
+            digest: 0,
+            time: 0,
+            created: None,
+            signature: 0,
+            times: [None; 3],
+            target: None,
+            path: None,
+            method: None,
+            error_reason: None,
+            received_bytes: None,
+            trace_id: None,
+        };
+        type Lengthen = Box<dyn Fn(&mut Head, &mut Vec<Group>, usize)>;
+        let lists: [(usize, Lengthen); 14] = [
+            (MAX_NAMES, Box::new(|head, _, n| more(&mut head.names, n))),
+            (MAX_WORDS, Box::new(|head, _, n| more(&mut head.words, n))),
+            (MAX_PATHS, Box::new(|head, _, n| more(&mut head.paths, n))),
+            (MAX_GROUPS, Box::new(|_, groups, n| more(groups, n))),
+            (MAX_TALLIES, Box::new(|_, groups, n| more(&mut groups[0].targets, n))),
+            (MAX_TALLIES, Box::new(|_, groups, n| more(&mut groups[0].paths, n))),
+            (MAX_TALLIES, Box::new(|_, groups, n| more(&mut groups[0].nodes, n))),
+            (MAX_TALLIES, Box::new(|_, groups, n| more(&mut groups[0].methods, n))),
+            (MAX_TALLIES, Box::new(|_, groups, n| more(&mut groups[0].types, n))),
+            (MAX_TALLIES, Box::new(|_, groups, n| more(&mut groups[0].error_reasons, n))),
+            (
+                MAX_FAILURE_ROWS,
+                Box::new(move |_, groups, n| groups[0].failures.resize_with(n, failure)),
+            ),
+            (MAX_PAIRS, Box::new(|_, groups, n| more(&mut groups[0].answers, n))),
+            (
+                MAX_ANSWERS,
+                Box::new(|_, groups, n| {
+                    more(&mut groups[0].answers, 1);
+                    more(&mut groups[0].answers[0].list, n);
+                }),
+            ),
+            (
+                // A detector keeps these of all targets together.
+                MAX_ANSWERS_TOGETHER,
+                Box::new(|_, groups, n| {
+                    more(&mut groups[0].answers, n.div_ceil(MAX_ANSWERS));
+                    for (index, answers) in groups[0].answers.iter_mut().enumerate() {
+                        more(&mut answers.list, MAX_ANSWERS.min(n - index * MAX_ANSWERS));
+                    }
+                }),
+            ),
+        ];
+        for (index, (most, lengthen)) in lists.into_iter().enumerate() {
+            let of = |count| {
+                let (mut head, mut groups) = (Head::default(), vec![Group::default()]);
+                lengthen(&mut head, &mut groups, count);
+                unpack(&bytes_of(head, groups), None)
+            };
+            assert!(of(most).is_ok(), "{index}");
+            assert!(refusal(of(most + 1)).ends_with(TOO_MANY), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_become_many() {
+        // Kept in some 30 KB, both once took hundreds of megabytes: empty names, and targets of which nothing
+        // was counted.
+        let names = |count: u32| [&[FORM][..], &postcard::to_allocvec(&count).unwrap()].concat();
+        let targets = |count: u32| {
+            let before = [FORM, 0, 0, 0, 0, 1, 0];
+            [&before[..], &postcard::to_allocvec(&count).unwrap()].concat()
+        };
+        for (beginning, zeros, why) in [
+            (names(33_000_000), 33_000_000, "they are longer than any that are kept"),
+            (names(7_000_000), 7_900_000, TOO_MANY),
+            (targets(1_600_000), 33_000_000, "they are longer than any that are kept"),
+            (targets(350_000), 7_900_000, TOO_MANY),
+            // Longer than it says: the end comes first.
+            (names(u32::MAX), 1_000, "Hit the end of buffer"),
+            (targets(u32::MAX), 1_000, "Hit the end of buffer"),
+        ] {
+            let plain = [beginning, vec![0; zeros]].concat();
+            let bytes = compressed(&plain);
+            assert!(bytes.len() < 40_000);
+            let error = refusal(unpack(&bytes, None));
+            assert!(error.contains(why), "{error}");
+        }
+        let mut group = plain(&Packed { groups: vec![Group::default()], ..Packed::default() });
+        group[0] = FORM;
+        assert!(unpack(&compressed(&group), None).is_ok());
+        group.push(0);
+        assert!(refusal(unpack(&compressed(&group), None)).contains("longer than what they hold"));
+    }
+
+    /// Row number `n` of second 10 or later, with a name of its own wherever one is counted.
+    fn row(n: usize, target: usize, path: &[u8], is_failure: bool) -> Vec<u8> {
+        let (second, millis) = (10 + n / 1000, n % 1000);
+        let time = format!("2026-11-20T12:00:{second:02}.{millis:03}000Z");
+        let answer = if is_failure { "-1 502 -" } else { "0.002 200 200" };
+        let (own, [_, _, c, d]) = (word(n), u32::try_from(target).unwrap().to_be_bytes());
+        let mut row = format!(
+            "http {time} app/shop/0f 198.51.100.7:4000 10.0.{c}.{d}:80 0.001 0.002 {answer} 99 99 \
+             \"{own} http://a.example:80/"
+        )
+        .into_bytes();
+        row.extend_from_slice(path);
+        let rest = format!(
+            " HTTP/1.1\" \"-\" - - {ARN} \"Root=1-{n}\" \"-\" \"-\" 0 {time} \"forward\" \"-\" \"{own}\"\n"
+        );
+        row.extend_from_slice(rest.as_bytes());
+        row
+    }
+
+    /// A number in letters: digits are folded in paths.
+    fn word(number: usize) -> String {
+        format!("{number:05}").bytes().map(|digit| char::from(digit - b'0' + b'A')).collect()
+    }
+
+    /// What is packed of rows of one window, however long, and unpacked again.
+    fn packed_and_unpacked(rows: impl Iterator<Item = (usize, Vec<u8>)>) -> Unpacked {
+        let mut detector = Detector::new(Thresholds::default());
+        for (node, row) in rows {
+            let key = ObjectKey {
+                node: Some(format!("10.1.{}.{}", node / 250, node % 250)),
+                ..ObjectKey::parse("log")
+            };
+            let source = detector.source("log", &key);
+            let mut reader = Reader::new(|entry| detector.record(source, entry));
+            reader.push(&row).unwrap();
+            assert_eq!(reader.finish().report.entries, 1);
+        }
+        let windows = detector.groups.values().flat_map(|group| group.windows.values());
+        let cells: Vec<_> = windows.map(|cell| (Some(Arc::from(ARN)), &**cell)).collect();
+        assert_eq!(cells.len(), 1);
+        unpack(&pack(&detector, &cells, usize::MAX), Some(ARN)).unwrap()
+    }
+
+    #[test]
+    fn the_longest_lists_that_are_packed_are_read() {
+        // As many names and pairs as are told apart, some more names, and a target with as many answers as
+        // are kept.
+        let named = (0..1_100).map(|n| (n, row(n, n, word(n).as_bytes(), true)));
+        let pairs = (0..MAX_PAIRS).map(|n| (n % 4, row(n, n / 4, b"a", false)));
+        let busy = (1..MAX_ANSWERS).map(|n| (0, row(n, 0, b"a", false)));
+        let group = packed_and_unpacked(named.chain(pairs).chain(busy)).group.unwrap();
+        for tallies in [
+            group.targets.len(),
+            group.paths.len(),
+            group.nodes.len(),
+            group.methods.len(),
+            group.error_reasons.len(),
+        ] {
+            assert_eq!(tallies, MAX_TALLIES);
+        }
+        assert_eq!((group.failures.len(), group.answers.len()), (MAX_FAILURE_ROWS, MAX_PAIRS));
+        assert_eq!(group.answers.iter().map(|it| it.list.len()).max(), Some(MAX_ANSWERS));
+    }
+
+    #[test]
+    fn what_would_be_too_long_to_be_read_is_given_up() {
+        // The longest names: each of their bytes is no text.
+        let rows = |count| {
+            (0..count).map(|n| {
+                let path = [word(n).as_bytes(), &[0xff; 200]].concat();
+                (0, row(n, 1 + n % 7, &path, n % 50 == 0))
+            })
+        };
+        let Unpacked { head, group } = packed_and_unpacked(rows(10_000));
+        assert_eq!(head.paths.len(), 10_000);
+        assert!(head.paths.iter().all(|path| 400 < path.len() && path.len() <= MAX_TEXT_BYTES));
+        assert!(group.unwrap().answers.iter().all(|it| !it.busy));
+        let Unpacked { head, group } = packed_and_unpacked(rows(19_000));
+        let group = group.unwrap();
+        assert!(head.paths_overflowed && head.paths.len() < 1_100);
+        assert!(!group.paths.is_empty() && !group.failures.is_empty());
+        assert!(group.answers.iter().all(|it| it.busy));
     }
 }

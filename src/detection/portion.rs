@@ -2,8 +2,13 @@
 //!
 //! Every load-balancer node writes its own object, and every object is read by another invocation. A
 //! portion is what is kept of it: the counts of all target groups, which are exact, and the details (who
-//! failed, where, how long targets had been quiet), packed to at most [`MAX_PACKED_BYTES`]. A [`Detector`]
-//! that is given the portions of all objects judges as if it had read all rows.
+//! failed, where, how long targets had been quiet), packed to at most [`MAX_PACKED_BYTES`].
+//!
+//! A [`Detector`] that is given the portions of all objects judges as if it had read all rows, up to two
+//! bounds. Details that are longer than that are cut: the answers of the busiest targets go first, failed
+//! rows and tallies beyond 128 of a target group last. And what a detector can hold of all windows together
+//! may be less than the portions have: then it gives up details as it does while it reads rows, but maybe
+//! others. The counts, which say what is an incident, are the same whatever is given up.
 
 use std::sync::Arc;
 
@@ -137,7 +142,7 @@ impl Detector {
         source: SourceId,
         details: &[u8],
     ) -> Result<(), PackedError> {
-        let packed = packed::unpack(details)?;
+        let packed = packed::unpack(details, target_group)?;
         let Some(key) = self.group_key(load_balancer, target_group) else { return Ok(()) };
         let Some(cell) = self.cell(key, window) else { return Ok(()) };
         let mut details = match cell.details.take() {
@@ -151,7 +156,7 @@ impl Detector {
         let before = details.size();
         let names =
             Tables { names: &mut self.names, words: &mut self.words, paths: &mut self.paths };
-        packed.add_to(&mut details, target_group, source, names, &self.room);
+        packed.add_to(&mut details, source, names, &self.room);
         let after = details.size();
         if let Some(cell) = self.cell(key, window) {
             cell.details = Some(details);

@@ -25,7 +25,7 @@ const MAX_DETAILED_CELLS: usize = 4_096;
 const MAX_FAILURES_TOGETHER: usize = 50_000;
 
 /// Answers kept in all windows together: 12 bytes each, twice that while a list doubles, 6 to 12 MB.
-const MAX_ANSWERS_TOGETHER: usize = 500_000;
+pub(super) const MAX_ANSWERS_TOGETHER: usize = 500_000;
 
 /// The answers of a node and target that answer more often than this in a window are given up first. With
 /// two answers a second no connection is idle for the seconds that a keep-alive timeout takes.

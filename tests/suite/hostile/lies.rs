@@ -1,6 +1,11 @@
 //! Snapshots, ledgers and probes that lie.
 
-use std::{cell::RefCell, collections::BTreeSet, fs};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+};
 
 use alb502::{
     access_log::{ObjectKey, Reader},
@@ -17,6 +22,7 @@ use alb502::{
     notification::Notification,
     ports::{Ledger as _, Notifier, NotifierError},
 };
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde_json::{Value, json};
 
 use super::{
@@ -260,6 +266,39 @@ fn counts_that_no_object_can_hold_are_known() {
         }
     }
     assert!(20 <= refused, "{refused} of {}", paths.len());
+}
+
+/// Details are compressed a thousandfold where they say the same over and over: a few bytes must not become so
+/// many that they fill the memory.
+#[test]
+fn details_that_fill_the_memory_are_left_out() {
+    let form = |details: &[u8]| {
+        let mut first = [0];
+        ZlibDecoder::new(details).read_exact(&mut first).unwrap();
+        first[0]
+    };
+    let form = form(&kept().details);
+    // Postcard's lists begin with their length, seven bits a byte: of names, words and paths, then a flag,
+    // then of target groups; of these first their name, then their targets.
+    let names = [form, 0xc0, 0x94, 0xde, 0x0f];
+    let targets = [form, 0, 0, 0, 0, 1, 0, 0x80, 0xd4, 0x61];
+    for (beginning, zeros) in [
+        (&names[..], 33_000_000),
+        (&targets, 33_600_000),
+        // As much as is read at all.
+        (&[form, 0xc0, 0x96, 0xb1, 0x02], 5_000_000),
+        (&[form, 0, 0, 0, 0, 1, 0, 0x90, 0xa1, 0x0f], 5_000_000),
+    ] {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(beginning).unwrap();
+        encoder.write_all(&vec![0; zeros]).unwrap();
+        let lying = encoder.finish().unwrap();
+        assert!(lying.len() < 40_000);
+        let [told] = &told_beside(Kept { details: lying, ..kept() }, None)[..] else { panic!() };
+        assert_eq!(told.failures, 40, "counts are of all objects");
+        let lost = told.gaps.iter().find(|it| it.fact == "details of the rows").unwrap();
+        assert!(lost.reason.contains("of 1 of 2 objects"), "{}", lost.reason);
+    }
 }
 
 /// The record is checked when it is read, see `Record::is_sound`; what passes must not end anything.

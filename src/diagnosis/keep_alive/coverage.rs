@@ -12,6 +12,12 @@ pub(super) const WIDTHS: [f64; 4] = [0.06, 0.15, 0.4, 1.0];
 /// The log has milliseconds; five keep the tables small.
 const STEP_SECONDS: f64 = 0.005;
 
+/// Longer gaps are not counted: a load balancer closes what was idle for 4,000 s at the latest, and the end of a
+/// timer reaches as far beyond as the widest of [`WIDTHS`]. A table has 800,000 steps then, 3 MB, whatever
+/// times the rows have.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html>
+const LONGEST_SECONDS: f64 = 4_001.0;
+
 /// For each beginning of an interval of one width: the requests with a gap in it.
 pub(super) struct Coverage {
     counts: Vec<u32>,
@@ -19,13 +25,13 @@ pub(super) struct Coverage {
 
 impl Coverage {
     /// Counts the requests whose gaps (seconds, shortest first) lie in each interval of `width` up to
-    /// `longest`.
+    /// `longest`, or to the longest that a connection can be idle.
     pub(super) fn of<'a>(
         requests: impl Iterator<Item = &'a [f32]>,
         width: f64,
         longest: f64,
     ) -> Self {
-        let len = (longest / STEP_SECONDS) as usize + 2;
+        let len = (longest.min(LONGEST_SECONDS) / STEP_SECONDS) as usize + 2;
         let steps = (width / STEP_SECONDS) as usize;
         let mut changes = vec![0_i32; len + 1];
         for gaps in requests {
@@ -35,7 +41,7 @@ impl Coverage {
             for gap in gaps {
                 let last = (f64::from(*gap) / STEP_SECONDS) as usize;
                 let first = last.saturating_sub(steps).max(done);
-                let end = (last + 1).min(len);
+                let end = last.saturating_add(1).min(len);
                 if first < end {
                     add(&mut changes, first, 1);
                     add(&mut changes, end, -1);
@@ -76,5 +82,21 @@ impl Coverage {
 fn add(changes: &mut [i32], index: usize, by: i32) {
     if let Some(change) = changes.get_mut(index) {
         *change += by;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_of_years_is_no_longer_than_a_connection_can_be_idle() {
+        let requests = [&[60.0, 4_000.5][..], &[60.01, 3e11], &[4_000.4], &[f32::INFINITY]];
+        let of = |longest| Coverage::of(requests.iter().copied(), 0.15, longest);
+        let coverage = of(f64::INFINITY);
+        assert!(coverage.counts.len() <= 800_203);
+        assert_eq!((coverage.highest(), of(100.0).highest()), (2, 2));
+        let peaks: Vec<f64> = coverage.peaks(&coverage).map(|(from, ..)| from.floor()).collect();
+        assert_eq!(peaks, [60.0, 60.0, 4_000.0, 4_000.0]);
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use alb502::{
     access_log::{Entry, Field, ObjectKey, ObjectKind, ReadOutcome, Reader, parse::FIELD_NAMES},
-    detection::{Detector, Evidence, Thresholds},
-    diagnosis::{Pictures, Reading, diagnose},
+    detection::{Detector, Evidence, Portion, Thresholds, portion::MAX_PACKED_BYTES},
+    diagnosis::{Facts, Pictures, Reading, diagnose},
     event::{self, Event},
     local::snapshot::Snapshot,
     notification::{
@@ -192,18 +192,22 @@ static CASE: LazyLock<Case> = LazyLock::new(|| {
         })
         .collect();
     files.sort();
-    let mut detector = Detector::new(Thresholds::default());
-    let source = detector.source("object", &ObjectKey::parse("object"));
-    let log: String = (0..200).map(failed_row).collect();
-    let mut reader = Reader::new(|entry| detector.record(source, entry));
-    reader.push(log.as_bytes()).unwrap();
-    assert_eq!(reader.finish().report.malformed, 0);
-    let mut incidents = detector.incidents();
+    let mut incidents = counted(&(0..200).map(failed_row).collect::<String>()).incidents();
     (incidents.remove(0), Reading::default(), files)
 });
 
+/// What a detector counts of these rows, all of one object.
+pub(super) fn counted(rows: &str) -> Detector {
+    let mut detector = Detector::new(Thresholds::default());
+    let source = detector.source("object", &ObjectKey::parse("object"));
+    let mut reader = Reader::new(|entry| detector.record(source, entry));
+    reader.push(rows.as_bytes()).unwrap();
+    assert_eq!(reader.finish().report.malformed, 0);
+    detector
+}
+
 /// Rows of the load balancer in that configuration; one of five failed.
-fn failed_row(row: u32) -> String {
+pub(super) fn failed_row(row: u32) -> String {
     let ending = match row % 10 {
         1 => "-1 -1 -1 504 -",
         2 => "0.001 0.002 -1 502 -",
@@ -242,4 +246,52 @@ pub(super) fn snapshot(bytes: &[u8]) {
         assert_eq!(control, None, "{shown}");
         assert!(!shown.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{2028}']), "{shown}");
     }
+}
+
+/// What is kept of those rows.
+static PORTION: LazyLock<Portion> =
+    LazyLock::new(|| counted(&(0..200).map(failed_row).collect::<String>()).portions().remove(0));
+
+/// Kept details, after a byte that says whether they are compressed as they stand or still have to be: they are
+/// refused, or they can be added, judged and kept again. True when they were read.
+pub(super) fn details(bytes: &[u8]) -> bool {
+    let Some((packing, rest)) = bytes.split_first() else { return false };
+    let packed = if packing % 2 == 0 { zlib(rest) } else { rest.to_vec() };
+    let mut detector = Detector::new(Thresholds::default());
+    if let Err(error) = added(&mut detector, &packed) {
+        assert!(!error.contains(char::is_control), "{error}");
+        return false;
+    }
+    // Another object may say the same.
+    added(&mut detector, &packed).unwrap();
+    for incident in detector.incidents() {
+        let diagnosis = diagnose(&incident, &Facts::unknown("nobody asked"), &Reading::default());
+        // Together they may be more than one: the details say something else than the counts.
+        let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        assert!(diagnosis.causes.iter().all(|it| is_share(it.share)), "{:?}", diagnosis.causes);
+    }
+    for portion in detector.portions() {
+        assert!(portion.details.len() <= MAX_PACKED_BYTES);
+        let again = added(&mut Detector::new(Thresholds::default()), &portion.details);
+        // Lies about counts add up to more than either may say.
+        let is_lie = |error: &String| error.contains("more than an object can hold");
+        assert!(again.as_ref().err().is_none_or(is_lie), "{again:?}");
+    }
+    true
+}
+
+/// Adds details of an object to its counts.
+fn added(detector: &mut Detector, details: &[u8]) -> Result<(), String> {
+    let Portion { load_balancer, window, groups, .. } = &*PORTION;
+    let source = detector.source("object", &ObjectKey::parse("object"));
+    detector.absorb_counts(load_balancer, *window, groups);
+    let group = groups.iter().find_map(|it| it.target_group.as_deref());
+    let done = detector.absorb_details(load_balancer, group, *window, source, details);
+    done.map_err(|error| error.to_string())
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }

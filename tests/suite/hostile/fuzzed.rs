@@ -1,7 +1,12 @@
 //! What `make fuzz` looks for, on its seeds and on changes of them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
+use flate2::read::ZlibDecoder;
 use proptest::{
     prelude::*,
     test_runner::{RngSeed, TestRunner},
@@ -42,10 +47,13 @@ fn changed(seed: &[u8], changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
+fn seeds(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target)
+}
+
 fn holds(target: &str, cases: u32, property: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);
     let mut paths: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        fs::read_dir(seeds(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let seeds: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
     assert!(3 <= seeds.len());
@@ -91,6 +99,67 @@ fn an_event() {
 fn a_file_of_a_snapshot() {
     // A diagnosis with its page is a tenth of a second.
     holds("snapshot", 60, properties::snapshot);
+}
+
+#[test]
+fn what_is_kept_of_an_object() {
+    let folder = seeds("details");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::create_dir_all(&folder).unwrap();
+        for (name, seed) in kept() {
+            fs::write(folder.join(name), seed).unwrap();
+        }
+    }
+    let (mut changed, mut read) = (0, 0);
+    for (name, _) in kept() {
+        let seed = fs::read(folder.join(name)).unwrap();
+        assert!(
+            properties::details(&seed),
+            "{name} cannot be read: UPDATE_EXPECT=1 writes it anew"
+        );
+        // All of them would be a minute.
+        for at in (1..seed.len()).step_by(11) {
+            let mut lying = seed.clone();
+            lying[at] ^= [0x01, 0x7f, 0x10][at % 3];
+            changed += 1;
+            read += usize::from(properties::details(&lying));
+        }
+    }
+    assert!(changed < 2 * read, "{read} of {changed}");
+    // A byte more or less moves all that follow: nearly all of these are refused.
+    holds("details", 1000, |bytes| {
+        properties::details(bytes);
+    });
+}
+
+/// What is kept of some rows, with the byte before it that says how it stands there.
+fn kept() -> [(&'static str, Vec<u8>); 4] {
+    let of = |change: fn(u32, String) -> String| {
+        let rows: String = (0..120).map(|it| change(it, properties::failed_row(it))).collect();
+        properties::counted(&rows).portions().remove(0).details
+    };
+    let plain = |packed: &[u8]| {
+        let mut plain = vec![0];
+        ZlibDecoder::new(packed).read_to_end(&mut plain).unwrap();
+        plain
+    };
+    let one = of(|_, row| row);
+    // Two target groups, many methods, paths and reasons, traces with something before the id.
+    let several = of(|number, row| {
+        let word = ["GET", "POST", "PROPFIND", "\\xe9"][number as usize % 4];
+        let row =
+            row.replace("\"GET", &format!("\"{word}")).replace(":443/a", &format!(":443/{word}"));
+        let row = row.replace("Root=1", "Self=1-0-a;Root=1");
+        match number % 3 {
+            0 => row.replace("shop-web", "shop-api"),
+            1 => row.replace("\"forward\" \"-\" \"-\"", "\"forward\" \"-\" \"LambdaUnhandled\""),
+            _ => row,
+        }
+    });
+    // All that is left when nothing fits: no names, more paths than are told apart, no target group.
+    let nothing = [&[0], &plain(&one)[1..2], &[0, 0, 0, 1, 0]].concat();
+    let packed = [&[1], &one[..]].concat();
+    [("one", plain(&one)), ("several", plain(&several)), ("nothing", nothing), ("packed", packed)]
 }
 
 #[cfg(feature = "probe")]

@@ -170,7 +170,9 @@ impl<'a> Sums<'a> {
         self.given_up += 1;
         if in_incident {
             self.targets.add_unknown();
-            [&mut self.nodes, &mut self.methods, &mut self.types].map(Sum::add_unknown);
+            for shares in [&mut self.nodes, &mut self.methods, &mut self.types] {
+                shares.add_unknown();
+            }
         }
     }
 

@@ -143,9 +143,9 @@ fn answers_of_pairs<'de, D: Deserializer<'de>>(of: D) -> Result<Vec<Answers>, D:
 }
 
 /// Packs the details of the target groups, at most `max` bytes and unpacked no more than are read. What does
-/// not fit is given up in this order: the answers of the busiest targets (a connection that is used all the time is never idle for
-/// the seconds that a keep-alive timeout takes), then failed rows beyond 128 of each target group, then
-/// paths and targets beyond 128, least failures first, then everything. Counts stay exact.
+/// not fit is given up in this order: the answers of the busiest targets (a connection that is used all the
+/// time is never idle for the seconds that a keep-alive timeout takes), then failed rows beyond 128 of each
+/// target group, then paths and targets beyond 128, least failures first, then everything. Counts stay exact.
 pub(super) fn pack(
     detector: &Detector,
     cells: &[(Option<Arc<str>>, &Cell)],

@@ -428,8 +428,9 @@ mod tests {
         for groups in [1, 5] {
             let rows = (0..48).flat_map(|window: usize| {
                 (0..groups * 40).map(move |i| {
-                    let failed = window % 2 == 0 && i / groups == 11;
-                    let path = usize::from(window % 2 == 0 && !failed);
+                    let is_even = window.is_multiple_of(2);
+                    let failed = is_even && i / groups == 11;
+                    let path = usize::from(is_even && !failed);
                     row(window * 300 + i * 300 / (groups * 40), i % groups, i % 3, path, failed)
                 })
             });

@@ -61,6 +61,9 @@ pub(super) fn evidence(
     // Rows on purpose are evidence only where nothing else failed.
     let on_purpose = sums.counts.failures == 0;
     failures.retain(|kept| (kept.signature == Signature::Intentional) == on_purpose);
+    // Details come from elsewhere as well. A row of a kind that was never counted is a lie, and would be a share
+    // of nothing.
+    failures.retain(|kept| sums.signatures.get(kept.signature as usize).is_some_and(|it| 0 < *it));
     failures.sort();
     failures.truncate(MAX_FAILURE_ROWS * 4);
     let answered = Answered::of(group, around);

@@ -266,9 +266,9 @@ pub(super) fn details(bytes: &[u8]) -> bool {
     added(&mut detector, &packed).unwrap();
     for incident in detector.incidents() {
         let diagnosis = diagnose(&incident, &Facts::unknown("nobody asked"), &Reading::default());
-        // Together they may be more than one: the details say something else than the counts.
-        let is_share = |share: f64| (0.0..=1.0).contains(&share);
-        assert!(diagnosis.causes.iter().all(|it| is_share(it.share)), "{:?}", diagnosis.causes);
+        // Together they may be less than one: rows of some kind were counted, and none of them was kept.
+        let shares: f64 = diagnosis.causes.iter().map(|it| it.share).sum();
+        assert!((0.0..1.0 + 1e-6).contains(&shares), "{:?}", diagnosis.causes);
     }
     for portion in detector.portions() {
         assert!(portion.details.len() <= MAX_PACKED_BYTES);

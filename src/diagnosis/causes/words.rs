@@ -62,11 +62,12 @@ pub(super) fn spread(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Statement
     let with_rows = case.evidence.targets.iter().filter(|target| 0 < target.requests);
     let (known, more): (Vec<_>, Vec<_>) = with_rows.partition(|it| &*it.target != OTHERS);
     let all = known.len() as u64;
-    // More targets than are told apart.
-    let over = if more.is_empty() { "" } else { "more than " };
     let (first, rows) = *targets.first()?;
     let over_paths = over_paths(&claimed.paths());
     let here = targets.len() as u64;
+    // More targets than are told apart, of which those with rows are the fewest that there can be.
+    let all = if more.is_empty() { all } else { all.max(here) };
+    let over = if more.is_empty() { "" } else { "more than " };
     let over_paths = format!("{over_paths}{}", one_node(case, claimed).unwrap_or_default());
     Some(if all == 1 && more.is_empty() {
         Statement::new(format!("The group has one target in the log, {first}; {over_paths}."))

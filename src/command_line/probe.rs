@@ -69,12 +69,9 @@ mod with_probe {
     use super::{Arguments, Format};
     use crate::{
         command_line::{Stop, note, progress::Waiting},
+        diagnosis::facts::IDLE_TIMEOUT_SECONDS,
         probe::{self, Plan, Request, Step},
     };
-
-    /// What an idle timeout may be, in seconds.
-    /// Source: attribute `idle_timeout.timeout_seconds` of a load balancer.
-    const IDLE_TIMEOUT: std::ops::RangeInclusive<u64> = 1..=4000;
 
     /// Variables that other programs take a proxy from.
     const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY"];
@@ -159,8 +156,9 @@ mod with_probe {
             .parse::<u64>()
             .ok()
             .and_then(|number| number.checked_mul(factor))
-            .filter(|seconds| IDLE_TIMEOUT.contains(seconds))
-            .map(Duration::from_secs)
+            .and_then(|seconds| u32::try_from(seconds).ok())
+            .filter(|seconds| IDLE_TIMEOUT_SECONDS.contains(seconds))
+            .map(|seconds| Duration::from_secs(seconds.into()))
             .ok_or_else(|| {
                 Stop::WrongUse(format!(
                     "--idle-timeout {given}: allowed is the idle timeout of a load balancer, 1s to 4000s \

@@ -118,6 +118,10 @@ pub struct Facts {
     pub other_gaps: Vec<Gap>,
 }
 
+/// What an idle timeout of a load balancer may be, in seconds.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html#connection-idle-timeout>
+pub const IDLE_TIMEOUT_SECONDS: std::ops::RangeInclusive<u32> = 1..=4000;
+
 impl Facts {
     /// Facts of which nothing is known, for one and the same reason that no permission would mend: no
     /// snapshot was given, the load balancer is in another account.
@@ -179,7 +183,7 @@ impl Facts {
         .collect()
     }
 
-    /// The load balancer's idle timeout in seconds (1 to 4000); `None` when it is not known.
+    /// The load balancer's idle timeout, one of [`IDLE_TIMEOUT_SECONDS`]; `None` when it is not known.
     /// Source: attribute `idle_timeout.timeout_seconds`.
     pub fn idle_timeout_seconds(&self) -> Option<u32> {
         self.load_balancer_attributes.known()?.get("idle_timeout.timeout_seconds")?.parse().ok()

@@ -6,7 +6,7 @@
 use super::{Cause, Claimed, Explanation, Strength, words};
 use crate::{
     detection::{FailureRow, Signature},
-    diagnosis::{Case, Confidence, Fix, Statement},
+    diagnosis::{Case, Confidence, Fix, Statement, facts::IDLE_TIMEOUT_SECONDS},
     numbers::seconds,
 };
 
@@ -20,10 +20,6 @@ pub(super) const CAUSE: Cause = Cause {
     claim,
     explain,
 };
-
-/// A load balancer takes no shorter idle timeout, in seconds.
-/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html#connection-idle-timeout>
-const SHORTEST: f64 = 1.0;
 
 fn claim(_: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     (row.signature == Signature::IdleTimeout).then(|| Strength::Certain.into())
@@ -40,7 +36,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     });
     let together = claimed.at_hand() * 8 <= near * 10;
     // The times of a row are rounded to milliseconds each.
-    let is_shorter = median.is_some_and(|median| median < SHORTEST - 0.01);
+    let shortest = f64::from(*IDLE_TIMEOUT_SECONDS.start()) - 0.01;
+    let is_shorter = median.is_some_and(|median| median < shortest);
     let mut said = Explanation::new(match agrees {
         _ if is_shorter => Confidence::Low,
         Some(true) => Confidence::High,

@@ -1,5 +1,7 @@
 //! How many requests have an earlier answer at a given distance, for every distance at once.
 
+use crate::diagnosis::facts::IDLE_TIMEOUT_SECONDS;
+
 /// Below half a second a gap says that the connection was in use, not that it was idle; no server
 /// closes idle connections that soon.
 pub(super) const MIN_SECONDS: f64 = 0.5;
@@ -15,8 +17,7 @@ const STEP_SECONDS: f64 = 0.005;
 /// Longer gaps are not counted: a load balancer closes what was idle for 4,000 s at the latest, and the end of a
 /// timer reaches as far beyond as the widest of [`WIDTHS`]. A table has 800,000 steps then, 3 MB, whatever
 /// times the rows have.
-/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html>
-const LONGEST_SECONDS: f64 = 4_001.0;
+const LONGEST_SECONDS: f64 = *IDLE_TIMEOUT_SECONDS.end() as f64 + 1.0;
 
 /// For each beginning of an interval of one width: the requests with a gap in it.
 pub(super) struct Coverage {

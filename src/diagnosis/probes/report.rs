@@ -7,7 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{diagnosis::causes::CAUSES, neutralize};
+use crate::{
+    diagnosis::{causes::CAUSES, facts::IDLE_TIMEOUT_SECONDS},
+    neutralize,
+};
 
 /// The version of the report that is understood.
 const SCHEMA_VERSION: &str = "1";
@@ -15,10 +18,6 @@ const SCHEMA_VERSION: &str = "1";
 /// So many reports at most: a load balancer has at most 1,000 targets.
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
 const MAX_REPORTS: usize = 1000;
-
-/// What an idle timeout may be, in seconds.
-/// Source: attribute `idle_timeout.timeout_seconds` of a load balancer.
-const IDLE_TIMEOUT: std::ops::RangeInclusive<u32> = 1..=4000;
 
 /// A probe stops a second after the idle timeout; so many seconds more for a machine that is busy.
 const LATE_SECONDS: f64 = 10.0;
@@ -243,12 +242,12 @@ impl Probe {
         if self.target.port == 0 {
             return refuse("port 0");
         }
-        if !IDLE_TIMEOUT.contains(&self.idle_timeout_seconds) {
+        if !IDLE_TIMEOUT_SECONDS.contains(&self.idle_timeout_seconds) {
             return Err(format!(
                 "an idle timeout of {} s, and a load balancer has {} to {} s",
                 self.idle_timeout_seconds,
-                IDLE_TIMEOUT.start(),
-                IDLE_TIMEOUT.end()
+                IDLE_TIMEOUT_SECONDS.start(),
+                IDLE_TIMEOUT_SECONDS.end()
             ));
         }
         let is_connected = self.connect.outcome == ConnectOutcome::Connected;

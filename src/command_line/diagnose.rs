@@ -112,9 +112,8 @@ pub(super) fn run(
     }
     if let Some(file) = &arguments.output {
         can_be_written(file)?;
-        let logs = if order.is_none() { files::find(&arguments.paths)? } else { Vec::new() };
-        let paths = logs.iter().map(|log| &log.path).chain(&arguments.probe);
-        is_no_input(file, paths)?;
+        let on_disk = if order.is_none() { &arguments.paths[..] } else { &[] };
+        is_no_input(file, on_disk, &arguments.probe)?;
     }
     let snapshot = match &arguments.snapshot {
         Some(folder) => Some(Snapshot::load(folder)?),
@@ -240,12 +239,12 @@ fn can_be_written(file: &Path) -> Result<(), Stop> {
 }
 
 /// Stops before the work where its result would take the place of what it is made of.
-fn is_no_input<'a>(
-    output: &Path,
-    inputs: impl IntoIterator<Item = &'a PathBuf>,
-) -> Result<(), Stop> {
+fn is_no_input(output: &Path, logs: &[PathBuf], probes: &[PathBuf]) -> Result<(), Stop> {
+    // A file that is not there yet takes no other's place: then nothing has to be looked through.
     let Ok(file) = fs::canonicalize(output) else { return Ok(()) };
-    if inputs.into_iter().any(|input| fs::canonicalize(input).is_ok_and(|it| it == file)) {
+    let logs = if logs.is_empty() { Vec::new() } else { files::find(logs)? };
+    let mut inputs = logs.iter().map(|log| &log.path).chain(probes);
+    if inputs.any(|input| fs::canonicalize(input).is_ok_and(|it| it == file)) {
         return Err(Stop::WrongUse(format!(
             "--output {}: this file is to be read; give another one",
             files::shown(output)

@@ -517,10 +517,11 @@ pub fn incident_id(
 /// What of the log is not known, although it was read.
 fn given_up(evidence: &Evidence) -> Option<Gap> {
     (0 < evidence.windows_given_up).then(|| Gap {
-        fact: format!("rows of {}", plural(evidence.windows_given_up, "window")),
-        reason: "of the incident or the hour around it, of which there are more than fit into memory: only their \
-                 counts are known"
-            .to_owned(),
+        fact: format!(
+            "rows of {} of the incident or the hour around it",
+            plural(evidence.windows_given_up, "window")
+        ),
+        reason: "there are more than fit into memory: only their counts are known".to_owned(),
         permission: None,
     })
 }

@@ -180,13 +180,15 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
         let between = target.last_success.zip(target.first_failure).is_some_and(|(a, b)| b < a);
         // An answer between two refusals: it was back in the meantime.
         let answers = target.refused_pairs_with_answers;
-        let again = format!("answered before, after and {} in between: {}", times(answers), {
-            if answers < MANY_TIMES {
-                format!("what listens on its port went away {}", times(answers + 1))
-            } else {
-                "what listens on its port comes and goes, or it refuses some".to_owned()
-            }
-        });
+        let why = if answers < MANY_TIMES {
+            format!("went away {}", times(answers + 1))
+        } else {
+            "comes and goes, or it refuses some".to_owned()
+        };
+        let again = format!(
+            "answered before, after and {} in between: what listens on its port {why}",
+            times(answers)
+        );
         let story = match (before, after) {
             _ if sporadic => "answers in between: it is up, and refuses some",
             (true, true) if 0 < answers => again.as_str(),

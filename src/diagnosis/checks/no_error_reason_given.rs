@@ -109,7 +109,8 @@ mod tests {
         sample.evidence.windows_given_up = 2;
         assert_eq!(run(&sample.case()).outcome, Outcome::Unknown);
         let said = diagnose(&sample.evidence, &sample.facts, &Reading::default());
-        let gap = said.gaps.iter().find(|gap| gap.fact == "rows of 2 windows");
+        let fact = "rows of 2 windows of the incident or the hour around it";
+        let gap = said.gaps.iter().find(|gap| gap.fact == fact);
         assert!(gap.is_some_and(|gap| gap.reason.contains("only their counts")), "{:?}", said.gaps);
     }
 

@@ -369,7 +369,7 @@ fn race(
     let idle = idle_timeout as f64;
     let why = if first < AT_ONCE {
         "The target closes the connection right after its response without saying so (Connection: close). \
-         A load balancer takes it for open: a request that it sends on it is lost."
+         A load balancer takes it for open until it sees the close: a request that it sends before is lost."
             .to_owned()
     } else if first < idle {
         format!(

@@ -81,7 +81,12 @@ fn the_name_of_an_object() {
 }
 
 #[test]
-fn gzip_and_lines() {
+fn a_compressed_object() {
+    holds("gunzip", 1000, properties::gunzip);
+}
+
+#[test]
+fn lines_as_they_are() {
     holds("lines", 1000, properties::lines);
 }
 

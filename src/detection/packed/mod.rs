@@ -4,26 +4,23 @@
 //! object are the same for all rows and stay outside. Measured: 10,000 rows of 8 targets are about 38 KB,
 //! nearly all of it the times of answers, from which the pauses of connections are worked out.
 
-use std::{
-    collections::HashMap,
-    io::{Read as _, Write as _},
-    sync::Arc,
-};
+mod form;
+mod packing;
+
+use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
-use serde::{Deserialize, Deserializer, Serialize};
+use form::{Group, Head, LatencyParts, Packed};
+pub(super) use packing::pack;
+use serde::Deserialize;
 
 use super::{
-    bounded::{self, at_most},
-    cell::{
-        Answer, Cell, Details, KeptFailure, Latencies, MAX_ANSWERS, MAX_PAIRS, MAX_TRACE_ID_BYTES,
-    },
-    detector::{Detector, MAX_GROUPS, MAX_NAMES, MAX_PATHS, MAX_WORDS, SourceId},
-    evidence::MAX_FAILURE_ROWS,
-    names::{MAX_NAME_BYTES, NameId, Names, OTHERS},
-    room::{MAX_ANSWERS_TOGETHER, Room},
+    cell::{Answer, Details, KeptFailure, Latencies},
+    detector::{MAX_GROUPS, SourceId},
+    names::{NameId, Names, OTHERS},
+    room::Room,
     signature::Signature,
-    tally::{MAX_KEYS, PathTally, ShareTally, Span, Tallies, Tally, TargetTally},
+    tally::Tally,
 };
 
 /// The form of the bytes. Another number is not read: items live for days only.
@@ -38,155 +35,16 @@ const FORM: u8 = 3;
 /// keeps it, and of the target groups one is kept while the next is read.
 const MAX_UNPACKED_BYTES: usize = 8_000_000;
 
-/// Tallies of one kind in a window, `others` beside the names.
-const MAX_TALLIES: usize = MAX_KEYS + 1;
-
-/// A name is cut to [`MAX_NAME_BYTES`], and a byte of it that is no text becomes three (U+FFFD).
-const MAX_TEXT_BYTES: usize = 3 * MAX_NAME_BYTES;
-
 /// Packed details that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("kept details cannot be read: {0}")]
 pub struct PackedError(String);
-
-/// What is packed: the head, then the number of target groups, then these one after the other.
-#[derive(Debug, Default, Serialize)]
-struct Packed {
-    head: Head,
-    groups: Vec<Group>,
-}
 
 /// What was packed, of the one target group that was asked for.
 #[derive(Debug)]
 pub(super) struct Unpacked {
     head: Head,
     group: Option<Group>,
-}
-
-/// Names are indices into the three lists, counted from 1; 0 is `others`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Head {
-    form: u8,
-    #[serde(deserialize_with = "at_most::<MAX_NAMES, _, _>")]
-    names: Vec<Box<str>>,
-    /// Methods and reasons.
-    #[serde(deserialize_with = "at_most::<MAX_WORDS, _, _>")]
-    words: Vec<Box<str>>,
-    #[serde(deserialize_with = "at_most::<MAX_PATHS, _, _>")]
-    paths: Vec<Box<str>>,
-    /// More different paths were seen than are told apart.
-    paths_overflowed: bool,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Group {
-    target_group: Option<Box<str>>,
-    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
-    targets: Vec<(u32, TargetTally)>,
-    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
-    paths: Vec<(u32, PathTally)>,
-    /// Of the one node.
-    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
-    nodes: Vec<ShareTally>,
-    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
-    methods: Vec<(u32, ShareTally)>,
-    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
-    types: Vec<(u32, ShareTally)>,
-    seen: Span,
-    is_unfollowed: bool,
-    #[serde(deserialize_with = "at_most::<MAX_TALLIES, _, _>")]
-    error_reasons: Vec<(u32, u64)>,
-    #[serde(deserialize_with = "at_most::<MAX_FAILURE_ROWS, _, _>")]
-    failures: Vec<Failure>,
-    #[serde(deserialize_with = "answers_of_pairs")]
-    answers: Vec<Answers>,
-    latencies: LatencyParts,
-}
-
-/// The buckets that are not empty, and the longest in seconds.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct LatencyParts {
-    #[serde(deserialize_with = "at_most::<{ Latencies::BUCKETS }, _, _>")]
-    buckets: Vec<(u8, u32)>,
-    longest: f64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Failure {
-    digest: u64,
-    time: i64,
-    created: Option<i64>,
-    signature: u8,
-    times: [Option<i32>; 3],
-    target: Option<u32>,
-    path: Option<u32>,
-    method: Option<u32>,
-    error_reason: Option<u32>,
-    received_bytes: Option<u64>,
-    trace_id: Option<Box<str>>,
-}
-
-/// The answers of one target, ordered by start.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Answers {
-    target: u32,
-    busy: bool,
-    /// Milliseconds since the start of the answer before it (the first: of the window), how long it
-    /// took, and the path counted from 1.
-    #[serde(deserialize_with = "at_most::<MAX_ANSWERS, _, _>")]
-    list: Vec<(i32, i32, u32)>,
-}
-
-/// A detector keeps so many answers of all its windows: together they are no more in one.
-fn answers_of_pairs<'de, D: Deserializer<'de>>(of: D) -> Result<Vec<Answers>, D::Error> {
-    bounded::list(of, MAX_PAIRS, |it: &Answers| it.list.len(), MAX_ANSWERS_TOGETHER)
-}
-
-/// Packs the details of the target groups, at most `max` bytes and unpacked no more than are read. What does
-/// not fit is given up in this order: the answers of the busiest targets (a connection that is used all the
-/// time is never idle for the seconds that a keep-alive timeout takes), then failed rows beyond 128 of each
-/// target group, then paths and targets beyond 128, least failures first, then everything. Counts stay exact.
-pub(super) fn pack(
-    detector: &Detector,
-    cells: &[(Option<Arc<str>>, &Cell)],
-    max: usize,
-) -> Vec<u8> {
-    const KEPT_WHEN_CUT: usize = 128;
-    let mut packing = Packing::new(detector);
-    for (target_group, cell) in cells {
-        if let Some(details) = &cell.details {
-            packing.add(target_group.as_deref(), details);
-        }
-    }
-    let mut packed = packing.packed;
-    let mut bytes = fitting(&packed, max);
-    while bytes.is_none() && packed.give_up_busiest() {
-        bytes = fitting(&packed, max);
-    }
-    if bytes.is_none() {
-        packed.groups.iter_mut().for_each(|group| group.failures.truncate(KEPT_WHEN_CUT));
-        bytes = fitting(&packed, max);
-    }
-    if bytes.is_none() {
-        for group in &mut packed.groups {
-            fold(&mut group.paths, KEPT_WHEN_CUT, |it| (it.failures, it.requests));
-            fold(&mut group.targets, KEPT_WHEN_CUT, |it| (it.failures, it.requests));
-        }
-        packed.head.paths_overflowed = true;
-        packed.drop_unused_names();
-        bytes = fitting(&packed, max);
-    }
-    bytes.unwrap_or_else(|| {
-        let head = Head { form: FORM, paths_overflowed: true, ..Head::default() };
-        compressed(&plain(&Packed { head, groups: Vec::new() }))
-    })
-}
-
-/// The bytes, if they are at most `max`, and no more than [`unpack`] reads.
-fn fitting(packed: &Packed, max: usize) -> Option<Vec<u8>> {
-    let plain = plain(packed);
-    let bytes = (plain.len() <= MAX_UNPACKED_BYTES).then(|| compressed(&plain));
-    bytes.filter(|bytes| bytes.len() <= max)
 }
 
 // Neither can fail: the memory is there, and every type has a form. Nothing kept would be told.
@@ -256,241 +114,6 @@ fn next<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Packed
             error => error.to_string(),
         })
     })
-}
-
-/// No object has so many rows, nor so many bytes in each: a million million. Sums of such numbers do not
-/// overflow.
-const MOST_ROWS: u64 = 1 << 40;
-
-impl Head {
-    /// Whether it can be what [`pack`] has made.
-    fn is_sound(&self) -> bool {
-        let mut texts = self.names.iter().chain(&self.words).chain(&self.paths);
-        texts.all(|text| text.len() <= MAX_TEXT_BYTES)
-    }
-}
-
-impl Group {
-    /// Whether it can be what [`pack`] has made. What cannot is not believed in part.
-    fn is_sound(&self) -> bool {
-        let most = |counts: &[u64]| counts.iter().all(|count| *count <= MOST_ROWS);
-        let is_time = |time: i64| (0..=LATEST_MICROS).contains(&time);
-        let is_span =
-            |span: Span| span.0.is_none_or(|(from, to)| is_time(from) && is_time(to) && from <= to);
-        let is_target = |it: &TargetTally| {
-            most(&[it.requests, it.failures, it.successes, it.slow_connects])
-                && [it.seen, it.success, it.failure].into_iter().all(is_span)
-                && it.last_start.is_none_or(is_time)
-        };
-        let is_path = |it: &PathTally| most(&[it.requests, it.failures, it.successes]);
-        let is_share = |it: &ShareTally| most(&[it.requests, it.failures]);
-        let is_failure = |it: &Failure| {
-            is_time(it.time)
-                && it.created.is_none_or(is_time)
-                && it.trace_id.as_ref().is_none_or(|id| id.len() <= MAX_TRACE_ID_BYTES)
-        };
-        self.targets.iter().all(|(_, it)| is_target(it))
-            && self.paths.iter().all(|(_, it)| is_path(it))
-            && self.nodes.iter().all(is_share)
-            && self.methods.iter().chain(&self.types).all(|(_, it)| is_share(it))
-            && self.error_reasons.iter().all(|(_, it)| most(&[*it]))
-            && self.failures.iter().all(is_failure)
-            && is_span(self.seen)
-            && self.latencies.longest.is_finite()
-    }
-}
-
-/// The end of the year 9999, the last time that a row can have, microseconds since 1970.
-const LATEST_MICROS: i64 = 253_402_300_800_000_000;
-
-/// Gives names their numbers while they are met, in an order that does not depend on that of the rows.
-struct Packing<'a> {
-    detector: &'a Detector,
-    packed: Packed,
-    names: HashMap<NameId, u32>,
-    words: HashMap<NameId, u32>,
-    paths: HashMap<NameId, u32>,
-}
-
-impl<'a> Packing<'a> {
-    fn new(detector: &'a Detector) -> Self {
-        let paths_overflowed = detector.paths_overflowed();
-        let head = Head { form: FORM, paths_overflowed, ..Head::default() };
-        let packed = Packed { head, groups: Vec::new() };
-        let (names, words, paths) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { detector, packed, names, words, paths }
-    }
-
-    fn name(&mut self, id: NameId) -> u32 {
-        number(id, &self.detector.names, &mut self.names, &mut self.packed.head.names)
-    }
-
-    fn word(&mut self, id: NameId) -> u32 {
-        number(id, &self.detector.words, &mut self.words, &mut self.packed.head.words)
-    }
-
-    fn path(&mut self, id: NameId) -> u32 {
-        number(id, &self.detector.paths, &mut self.paths, &mut self.packed.head.paths)
-    }
-
-    fn add(&mut self, target_group: Option<&str>, details: &Details) {
-        let detector = self.detector;
-        let targets = by_name(&details.targets, &detector.names);
-        let targets = targets.into_iter().map(|(id, it)| (self.name(id), it)).collect();
-        let paths = by_name(&details.paths, &detector.paths);
-        let paths = paths.into_iter().map(|(id, it)| (self.path(id), it)).collect();
-        let methods = by_name(&details.methods, &detector.words);
-        let methods = methods.into_iter().map(|(id, it)| (self.word(id), it)).collect();
-        let types = by_name(&details.types, &detector.names);
-        let types = types.into_iter().map(|(id, it)| (self.name(id), it)).collect();
-        let mut reasons: Vec<_> = details.error_reasons.iter().map(|(id, it)| (id, *it)).collect();
-        reasons.sort_by_cached_key(|(id, _)| detector.words.get(*id));
-        let error_reasons = reasons.into_iter().map(|(id, it)| (self.word(id), it)).collect();
-        let mut failures: Vec<&KeptFailure> = details.failures.iter().collect();
-        // The smallest digests first: cutting the list leaves what would have been kept of fewer.
-        failures.sort();
-        let failures = failures.into_iter().map(|kept| self.failure(kept)).collect();
-        let mut answers: Vec<_> =
-            details.answers.iter().map(|((_, target), it)| (target, it)).collect();
-        answers.sort_by_cached_key(|(target, _)| detector.names.get(*target));
-        let answers = answers
-            .into_iter()
-            .map(|(target, it)| {
-                let mut list = it.list.clone();
-                // Paths have their numbers already, if they are counted at all: their order is that of
-                // the names.
-                list.sort_by_cached_key(|it| (it.start, it.end, it.path().map(|id| self.path(id))));
-                let mut before = 0;
-                let list = list.into_iter().map(|it| {
-                    let start = it.start.saturating_sub(before);
-                    before = it.start;
-                    let path = it.path().map_or(0, |id| self.path(id).saturating_add(1));
-                    (start, it.end.saturating_sub(it.start), path)
-                });
-                let list = list.collect();
-                Answers { target: self.name(target), busy: it.busy, list }
-            })
-            .collect();
-        let nodes = details.nodes.values().copied().collect();
-        let (buckets, longest) = details.latencies.parts();
-        let latencies = LatencyParts { buckets, longest };
-        self.packed.groups.push(Group {
-            target_group: target_group.map(Box::from),
-            targets,
-            paths,
-            nodes,
-            methods,
-            types,
-            seen: details.seen,
-            is_unfollowed: details.is_unfollowed,
-            error_reasons,
-            failures,
-            answers,
-            latencies,
-        });
-    }
-
-    fn failure(&mut self, kept: &KeptFailure) -> Failure {
-        Failure {
-            digest: kept.digest,
-            time: kept.time,
-            created: kept.created,
-            signature: kept.signature as u8,
-            times: kept.times,
-            target: kept.target.map(|id| self.name(id)),
-            path: kept.path.map(|id| self.path(id)),
-            method: kept.method.map(|id| self.word(id)),
-            error_reason: kept.error_reason.map(|id| self.word(id)),
-            received_bytes: kept.received_bytes,
-            trace_id: kept.trace_id.clone(),
-        }
-    }
-}
-
-fn by_name<T: Copy + Default>(tallies: &Tallies<T>, names: &Names) -> Vec<(NameId, T)> {
-    let mut list: Vec<_> = tallies.iter().map(|(id, tally)| (id, *tally)).collect();
-    list.sort_by_cached_key(|(id, _)| (*id != OTHERS, names.get(*id)));
-    list
-}
-
-fn number(
-    id: NameId,
-    names: &Names,
-    numbers: &mut HashMap<NameId, u32>,
-    list: &mut Vec<Box<str>>,
-) -> u32 {
-    if id == OTHERS {
-        return 0;
-    }
-    *numbers.entry(id).or_insert_with(|| {
-        list.push(Box::from(&*names.get(id)));
-        u32::try_from(list.len()).unwrap_or(0)
-    })
-}
-
-/// Keeps the tallies with most failures, then most requests, and adds the rest up as `others`.
-fn fold<T: Tally>(tallies: &mut Vec<(u32, T)>, kept: usize, order: fn(&T) -> (u64, u64)) {
-    tallies.sort_by_key(|(name, it)| (std::cmp::Reverse(order(it)), *name));
-    let rest = tallies.split_off(kept.min(tallies.len()));
-    if rest.is_empty() {
-        return;
-    }
-    let mut others = T::default();
-    rest.iter().for_each(|(_, it)| others.merge(it));
-    match tallies.iter_mut().find(|(name, _)| *name == 0) {
-        Some((_, sum)) => sum.merge(&others),
-        None => tallies.push((0, others)),
-    }
-}
-
-impl Packed {
-    /// Gives up the answers of the targets that have more than half as many as the busiest one. False
-    /// when there are none left.
-    fn give_up_busiest(&mut self) -> bool {
-        let all = || self.groups.iter().flat_map(|group| &group.answers);
-        let most = all().map(|it| it.list.len()).max().unwrap_or(0);
-        if most == 0 {
-            return false;
-        }
-        for it in self.groups.iter_mut().flat_map(|group| &mut group.answers) {
-            if most < 2 * it.list.len() {
-                *it = Answers { target: it.target, busy: true, list: Vec::new() };
-            }
-        }
-        true
-    }
-
-    /// Paths that only failed rows and answers name become `others`.
-    fn drop_unused_names(&mut self) {
-        let mut used = vec![false; self.head.paths.len() + 1];
-        for (path, _) in self.groups.iter().flat_map(|group| &group.paths) {
-            if let Some(used) = used.get_mut(*path as usize) {
-                *used = true;
-            }
-        }
-        let mut number = 0;
-        let numbers: Vec<u32> = (used.iter().enumerate())
-            .map(|(index, used)| {
-                number += u32::from(*used && index != 0);
-                if *used && index != 0 { number } else { 0 }
-            })
-            .collect();
-        let mut index = 0;
-        self.head.paths.retain(|_| {
-            index += 1;
-            used.get(index) == Some(&true)
-        });
-        let anew = |path: u32| numbers.get(path as usize).copied().unwrap_or(0);
-        for group in &mut self.groups {
-            group.paths.iter_mut().for_each(|(path, _)| *path = anew(*path));
-            for failure in &mut group.failures {
-                failure.path = failure.path.map(anew);
-            }
-            for (_, _, path) in group.answers.iter_mut().flat_map(|it| &mut it.list) {
-                *path = path.checked_sub(1).map_or(0, |it| anew(it) + 1);
-            }
-        }
-    }
 }
 
 impl Unpacked {
@@ -600,10 +223,22 @@ impl Ids<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use super::{
+        form::{Failure, MAX_TALLIES, MAX_TEXT_BYTES, MOST_ROWS},
+        *,
+    };
     use crate::{
         access_log::{ObjectKey, Reader},
-        detection::Thresholds,
+        detection::{
+            Detector, Thresholds,
+            cell::{MAX_ANSWERS, MAX_PAIRS},
+            detector::{MAX_NAMES, MAX_PATHS, MAX_WORDS},
+            evidence::MAX_FAILURE_ROWS,
+            room::MAX_ANSWERS_TOGETHER,
+            tally::{ShareTally, Span, TargetTally},
+        },
     };
 
     const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/shop/1";

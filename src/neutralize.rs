@@ -33,10 +33,10 @@ pub fn plain(value: &str) -> String {
         match c {
             '@' => shown.push_str("[at]"),
             '`' => shown.push('\''),
-            ':' if rest.starts_with("//") => shown.push_str("[:]"),
+            ':' if rest.starts_with("//") || ends_with_scheme(&shown) => shown.push_str("[:]"),
             ':' if is_emoji_name(rest) => shown.push_str("[:]"),
             '.' if begins_domain_part(rest) || ends_with_www(&shown) => shown.push_str("[.]"),
-            c if is_invisible(c) => shown.push('?'),
+            c if is_invisible(c) || is_right_to_left(c) => shown.push('?'),
             c => shown.push(c),
         }
     }
@@ -70,6 +70,7 @@ pub fn line(sentence: &str) -> String {
             |after: &str| rest.strip_prefix(after).is_some_and(|rest| rest.starts_with(is_word));
         match c {
             ':' if next_is_word("//") && !shown.ends_with("s3") => shown.push_str("[:]"),
+            ':' if next_is_word("") && ends_with_scheme(&shown) => shown.push_str("[:]"),
             '@' if is_word(before) && next_is_word("") => shown.push_str("[at]"),
             '.' if ends_with_www(&shown) && next_is_word("") => shown.push_str("[.]"),
             '\n' | '\t' => shown.push(' '),
@@ -79,6 +80,14 @@ pub fn line(sentence: &str) -> String {
         before = c;
     }
     shown
+}
+
+/// Schemes that mail programs make links of without two slashes.
+const SCHEMES: [&str; 5] = ["mailto", "tel", "sms", "javascript", "data"];
+
+fn ends_with_scheme(shown: &str) -> bool {
+    let word = shown.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
 fn ends_with_www(shown: &str) -> bool {
@@ -211,7 +220,18 @@ pub(crate) fn is_invisible(c: char) -> bool {
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+            | '\u{2800}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1345f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Letters that are written from right to left, and turn round the numbers and arrows beside them. A load
+/// balancer writes none: it escapes every byte of a request that is not ASCII.
+/// Source: <https://www.unicode.org/Public/UCD/latest/ucd/extracted/DerivedBidiClass.txt>, where these are
+/// the blocks whose default is R or AL.
+fn is_right_to_left(c: char) -> bool {
+    matches!(c,
+        '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}'
+        | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
 }
 
 /// `smile:` as in `:smile:`. Digits alone are a time or a port.
@@ -250,6 +270,8 @@ mod tests {
             (":smile: 10:20:30", "[:]smile: 10:20:30"),
             ("`x`", "'x'"),
             ("v1.2.3", "v1.2.3"),
+            ("mailto:x@y.test tel:+1 a:b", "mailto[:]x[at]y[.]test tel[:]+1 a:b"),
+            ("/\u{5d0}\u{5d1}\u{2800}\u{1bca0}", "/????"),
         ] {
             assert_eq!(plain(value), expected, "{value:?}");
         }

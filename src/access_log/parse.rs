@@ -151,6 +151,9 @@ pub enum Malformed {
     /// Field 2 is no time.
     #[error("field 2 (time) is not a time")]
     Time,
+    /// More fields than are known, and a carriage return among them: rows that somebody has joined.
+    #[error("a carriage return inside the line; rows end with a line feed")]
+    CarriageReturn,
     /// The line is longer than [`super::lines::MAX_LINE_BYTES`].
     #[error("longer than the longest line that a load balancer writes")]
     TooLong,
@@ -173,6 +176,9 @@ impl<'a> Entry<'a> {
     pub fn parse(line: &'a [u8]) -> Result<Self, Malformed> {
         let mut entry = Self::unread(line);
         entry.read(&mut Clock::default())?;
+        if entry.has_unknown_fields() && entry.is_several_rows() {
+            return Err(Malformed::CarriageReturn);
+        }
         Ok(entry)
     }
 
@@ -303,6 +309,19 @@ impl<'a> Entry<'a> {
     /// What follows the last known field, as it stands in the log.
     pub fn extra(&self) -> &'a [u8] {
         self.fields.extra(self.line)
+    }
+
+    /// More fields than are known.
+    #[inline]
+    pub(super) fn has_unknown_fields(&self) -> bool {
+        self.extra().iter().any(|byte| *byte != b' ')
+    }
+
+    /// What is asked of a row with more fields than are known: whether they are those of another row. A load
+    /// balancer escapes a carriage return that a client sends.
+    #[cold]
+    pub(super) fn is_several_rows(&self) -> bool {
+        memchr(b'\r', self.line).is_some()
     }
 
     /// The same entry with all its fields looked for: for callers that ask for several of those behind
@@ -629,6 +648,8 @@ mod tests {
             ("http", not(LineKind::Other)),
             ("Enable AccessLog for ELB: app/a/0f at 2026-11-20T12:05:00Z", not(LineKind::Other)),
             ("HTTP 2026-11-20T12:05:00Z app/a/0f -", not(LineKind::Other)),
+            (&[row(&[]), row(&[])].join("\r"), Malformed::CarriageReturn),
+            (&[&ROW[..18].join(" "), &row(&[])[..]].join("\r"), Malformed::CarriageReturn),
         ] {
             assert_eq!(Entry::parse(line.as_bytes()).err(), Some(expected), "{line}");
         }

@@ -43,7 +43,9 @@ impl ReadReport {
         self.malformed += 1;
         let kind = match reason {
             Malformed::NotAnEntry(kind) => kind,
-            Malformed::TooFewFields(_) | Malformed::Time => LineKind::AccessLog,
+            Malformed::TooFewFields(_) | Malformed::Time | Malformed::CarriageReturn => {
+                LineKind::AccessLog
+            }
             Malformed::TooLong => LineKind::of(text),
         };
         *self.kinds.entry(kind).or_default() += 1;

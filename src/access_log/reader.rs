@@ -221,10 +221,14 @@ impl<S: FnMut(&Entry<'_>)> Intake<S> {
         let mut entry = Entry::unread(line);
         match entry.read(&mut self.clock) {
             Ok(()) => {
-                self.report.entries += 1;
-                if entry.extra().iter().any(|byte| *byte != b' ') {
+                if entry.has_unknown_fields() {
+                    if entry.is_several_rows() {
+                        let (reason, bytes) = (Malformed::CarriageReturn, line.len() as u64);
+                        return self.report.count_malformed(reason, line, bytes);
+                    }
                     self.report.unknown_fields += 1;
                 }
+                self.report.entries += 1;
                 (self.sink)(&entry);
             }
             Err(Malformed::NotAnEntry(LineKind::Empty)) => {

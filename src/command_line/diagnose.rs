@@ -295,7 +295,7 @@ const AN_EVENT: &str = "it looks like an event, which names access logs and hold
 
 /// An event is not larger: Lambda takes 6 MB of one.
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const MAX_EVENT_BYTES: u64 = 6 << 20;
+pub(super) const MAX_EVENT_BYTES: u64 = 6 << 20;
 
 /// Whether a file, which is no log, is an event of what the function hears.
 fn is_event(file: &Path) -> bool {

@@ -1,14 +1,12 @@
 //! `alb502 invoke`: the Lambda's handler on an event, with a folder in place of AWS.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use clap::Args;
 
-use super::{COULD_NOT, SettingFlags, Stop, complain, is_quiet, note, paint};
+use super::{
+    COULD_NOT, SettingFlags, Stop, complain, diagnose::MAX_EVENT_BYTES, is_quiet, note, paint,
+};
 use crate::{
     config::LOG_LEVEL,
     handler::{self, Invocation, Ports},
@@ -98,19 +96,13 @@ pub(super) fn run(
 
 fn event(arguments: &Arguments) -> Result<serde_json::Value, Stop> {
     let path = &arguments.event;
-    let text = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        io::stdin().lock().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(path)
-    };
-    let text = text.map_err(|error| {
+    let bytes = files::read_at_most(path, MAX_EVENT_BYTES).map_err(|error| {
         Stop::WrongUse(format!(
             "{}: {error}. Give a file with an event, such as events/s3-keepalive-race.json.",
             files::shown(path)
         ))
     })?;
-    serde_json::from_str(&text).map_err(|error| {
+    serde_json::from_slice(&bytes).map_err(|error| {
         Stop::WrongUse(format!(
             "{}: not JSON ({error}). Give an S3 event, such as \
              events/s3-keepalive-race.json.",

@@ -61,8 +61,8 @@ pub(super) use with_probe::run;
 #[cfg(feature = "probe")]
 mod with_probe {
     use std::{
-        fs,
         io::{self, Write},
+        path::Path,
         time::Duration,
     };
 
@@ -70,6 +70,7 @@ mod with_probe {
     use crate::{
         command_line::{Stop, note, progress::Waiting},
         diagnosis::facts::IDLE_TIMEOUT_SECONDS,
+        local::files,
         probe::{self, Plan, Request, Step},
     };
 
@@ -136,9 +137,12 @@ mod with_probe {
         jiff::Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
+    /// It is held in memory: room for any upload that somebody tries by hand.
+    const MAX_BODY_BYTES: u64 = 64 << 20;
+
     fn body(given: &str) -> Result<Vec<u8>, Stop> {
         match given.strip_prefix('@') {
-            Some(path) => fs::read(path).map_err(|error| {
+            Some(path) => files::read_at_most(Path::new(path), MAX_BODY_BYTES).map_err(|error| {
                 Stop::WrongUse(format!(
                     "--body @{path}: {error}. Give a file that is there and may be read."
                 ))

@@ -372,10 +372,26 @@ impl FailureRow {
         self.gaps.first().copied().map(f64::from)
     }
 
+    /// When the request was sent to the target, milliseconds since 1970.
+    pub fn sent(&self) -> Option<i64> {
+        let waited = self.times[0].unwrap_or(0.0).max(0.0);
+        Some(self.created? / 1000 + (waited * 1000.0).round() as i64)
+    }
+
+    /// When the latest answer before it ended, milliseconds since 1970.
+    pub fn answered(&self) -> Option<i64> {
+        Some(before(self.sent()?, *self.gaps.first()?))
+    }
+
     /// `target_processing_time` in seconds, when it was recorded.
     pub fn target_seconds(&self) -> Option<f64> {
         self.times[1].filter(|seconds| 0.0 <= *seconds)
     }
+}
+
+/// So many seconds before, both of them whole milliseconds.
+pub(super) fn before(millis: i64, gap: f32) -> i64 {
+    millis - (f64::from(gap) * 1000.0).round() as i64
 }
 
 /// A request, and how long before it the same target had answered through the same node.
@@ -387,6 +403,8 @@ pub struct Pause {
     pub path: Option<Arc<str>>,
     /// Seconds between earlier answers and the sending of the request, the latest answer first.
     pub gaps: Box<[f32]>,
+    /// When the latest of these answers ended, milliseconds since 1970.
+    pub answered: i64,
     /// The path of the latest answer. Written by strangers.
     pub after: Option<Arc<str>>,
 }

@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     cell::KeptFailure,
     detector::{Detector, Group},
-    evidence::{Pause, Pauses},
+    evidence::{Pause, Pauses, before},
     names::NameId,
     signature::Signature,
     thresholds::WINDOW_MICROS,
@@ -169,10 +169,13 @@ impl Answered {
         for kept in early {
             let (Some(pair), Some(target)) = (pair(kept), kept.target) else { continue };
             let name = detector.name(target);
+            let gaps = self.before(kept);
+            let answered = |gaps: &[f32], start| gaps.first().map_or(0, |gap| before(start, *gap));
             pauses.closed_early.push(Pause {
                 target: Arc::clone(&name),
                 path: kept.path.map(|path| detector.paths.get(path)),
-                gaps: self.before(kept),
+                answered: answered(&gaps, sent(kept).unwrap_or_default()),
+                gaps,
                 after: self.path_before(kept).map(|path| detector.paths.get(path)),
             });
             for start in self.neighbours(pair, sent(kept).unwrap_or_default(), each) {
@@ -180,7 +183,8 @@ impl Answered {
                 if !gaps.is_empty() {
                     let after = self.path_at(pair, start).map(|path| detector.paths.get(path));
                     let target = Arc::clone(&name);
-                    pauses.healthy.push(Pause { target, path: None, gaps, after });
+                    let answered = answered(&gaps, start);
+                    pauses.healthy.push(Pause { target, path: None, gaps, answered, after });
                 }
             }
         }

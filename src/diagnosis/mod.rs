@@ -214,6 +214,9 @@ pub struct RankedCause {
     pub id: String,
     /// In words.
     pub title: String,
+    /// Why the targets still show healthy. Told once, of the first cause.
+    #[serde(skip)]
+    pub why_healthy: Option<&'static str>,
     /// How sure.
     pub confidence: Confidence,
     /// The fraction of the failures that it explains, 0 to 1.
@@ -611,7 +614,7 @@ fn why_healthy(case: &Case<'_>, ranked: &[(&causes::Cause, RankedCause)]) -> Opt
             return None;
         }
     }
-    let (cause, _) = ranked.first()?;
+    let (_, first) = ranked.first()?;
     let known = match case.all_targets_healthy() {
         Some(true) => format!(
             "AWS finds {} healthy{}. ",
@@ -634,7 +637,7 @@ fn why_healthy(case: &Case<'_>, ranked: &[(&causes::Cause, RankedCause)]) -> Opt
             timestamp(time).strftime("%H:%M")
         ));
     }
-    let sentence = cause.why_healthy.unwrap_or(
+    let sentence = first.why_healthy.unwrap_or(
         "A health check opens a connection of its own, every few seconds, to one port and one path; \
          what fails elsewhere, or in between, it does not see.",
     );

@@ -32,6 +32,7 @@ fn failures_are_split_by_the_shares_and_add_up() {
         diagnosis.causes.push(RankedCause {
             id: id.to_owned(),
             title: String::new(),
+            why_healthy: None,
             confidence: Confidence::High,
             share,
             evidence: Vec::new(),

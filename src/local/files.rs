@@ -142,6 +142,25 @@ fn may_be_a_log(path: &Path) -> bool {
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 128 * 1024;
 
+/// Reads a file, or standard input for `-`, of at most `max` bytes: a device that never ends does not fill the
+/// memory.
+///
+/// # Errors
+/// When it cannot be opened or read, or is longer.
+pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if is_standard_input(path) {
+        io::stdin().lock().take(max + 1).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    }
+    if max < bytes.len() as u64 {
+        let why = format!("longer than {} MB", max >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
 /// Streams a file, or standard input for `-`, to `sink`, until it says break.
 ///
 /// # Errors

@@ -93,6 +93,7 @@ pub(crate) fn diagnosis(stranger: &str, words: &str, many: usize) -> Diagnosis {
         causes: vec![RankedCause {
             id: "keepalive-race".to_owned(),
             title: words.to_owned(),
+            why_healthy: None,
             confidence: Confidence::High,
             share: 1.0,
             evidence: vec![statement.clone(); many],

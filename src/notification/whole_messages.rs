@@ -98,7 +98,13 @@ fn figures() -> Figures {
         target_seconds: TargetSeconds { failures: Some(seconds), successes: Some(seconds) },
         elapsed_seconds: Some(seconds),
         received_bytes: Some(Distribution { p50: 412, p90: 900, p99: 1204, max: 1204 }),
-        constant: Some(Constant { low: 30.0, high: 30.9, rows: 12, of: 14 }),
+        constant: Some(Constant {
+            low: 30.0,
+            high: 30.9,
+            rows: 12,
+            of: 14,
+            is_at_several_moments: true,
+        }),
         exits: vec![ExitFigure {
             target: "10.0.12.34:8080".to_owned(),
             time: time("2026-11-22T12:07:11Z"),
@@ -163,6 +169,7 @@ fn incident() -> Diagnosis {
             RankedCause {
                 id: "keepalive-race".to_owned(),
                 title: "The targets close idle connections before the load balancer does".to_owned(),
+                why_healthy: None,
                 confidence: Confidence::High,
                 share: 40.0 / 41.0,
                 evidence: vec![
@@ -191,6 +198,7 @@ fn incident() -> Diagnosis {
             RankedCause {
                 id: "undetermined".to_owned(),
                 title: "No cause fits these failures".to_owned(),
+                why_healthy: None,
                 confidence: Confidence::Low,
                 share: 1.0 / 41.0,
                 evidence: Vec::new(),
@@ -351,7 +359,7 @@ fn the_email() {
                 GET /?[31m??X: y/<!channel>/[at]here -> 10.0.12.34:8080
                 trace Root=1-?x
               12:07:11.018     0.000     0.004        -1
-                P[at]ST http[:]//evil[.]test/javascript:alert(1)/www[.]evil[.]test ->
+                P[at]ST http[:]//evil[.]test/javascript[:]alert(1)/www[.]evil[.]test ->
                 10.0.12.34:8080
                 trace [:]smile:
 

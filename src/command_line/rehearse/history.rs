@@ -1,13 +1,19 @@
 //! History as it would have come: log files in the order in which S3 would have delivered them.
 
 use std::{
-    cell::Cell, collections::BTreeMap, io::Write as _, mem, ops::ControlFlow, path::PathBuf,
+    cell::Cell,
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    mem,
+    ops::ControlFlow,
+    path::PathBuf,
 };
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::chunks::{Chunks, Place};
 use crate::{
     access_log::{ObjectKey, ObjectKind, Reader},
     command_line::{Stop, complain, progress::Progress, say},
@@ -28,8 +34,13 @@ const MIN_DELAY_MICROS: i64 = 60_000_000;
 /// time.
 const DELAY_SPREAD_SECONDS: u64 = 61;
 
-/// Rows of a loose file wait in memory up to so many bytes for each window; then they are packed.
-const PACK_BYTES: usize = 64 * 1024;
+/// Rows of a loose file wait in memory up to so many bytes, of all windows together; then they are packed.
+/// Rows in the order of time are a few windows, which packs them well; in no order, a kilobyte for each of two
+/// weeks of windows.
+const PACK_BYTES: usize = 4 << 20;
+
+/// Packed rows are unpacked piece by piece.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// One object and when it comes.
 #[derive(Debug)]
@@ -47,8 +58,8 @@ pub(super) struct Delivery {
 enum Content {
     /// The file as it is.
     File(PathBuf),
-    /// The rows of one window of a loose file, gzip.
-    Rows(Vec<u8>),
+    /// The rows of one window of a loose file, packed.
+    Rows(Vec<Place>),
     /// It is not here but in S3: the number of the object in the list that the history was made of.
     #[cfg(feature = "aws")]
     Elsewhere(usize),
@@ -73,6 +84,7 @@ pub(super) struct History {
     /// All that was asked for could be read.
     pub(super) is_whole: bool,
     index: BTreeMap<String, usize>,
+    packer: Packer,
     bytes: Cell<u64>,
 }
 
@@ -157,10 +169,18 @@ impl History {
 
     /// Takes a file apart whose name does not say when it came.
     fn read_loose(&mut self, number: usize, file: &LogFile, progress: &mut Progress) {
-        let mut windows = BTreeMap::<i64, Packed>::new();
+        let mut windows = BTreeMap::<i64, Rows>::new();
+        let packer = &mut self.packer;
+        let mut waiting = 0;
         let mut bytes_read = 0;
         let mut reader = Reader::new(|entry| {
-            windows.entry(window_of(entry.time())).or_default().add(entry.line());
+            let row = entry.line();
+            windows.entry(window_of(entry.time())).or_default().add(row);
+            waiting += row.len();
+            if PACK_BYTES <= waiting {
+                waiting = 0;
+                windows.values_mut().for_each(|rows| packer.pack(rows));
+            }
         });
         let streamed = files::stream(&file.path, &mut |bytes| {
             bytes_read += bytes.len() as u64;
@@ -182,10 +202,11 @@ impl History {
             complain(&format!("error: {}: {error}", file.shown()));
             self.is_whole &= other && !file.asked_for;
         }
-        for (window, rows) in windows {
+        for (window, mut rows) in windows {
             let key = loose_key(number, window);
             let at = end_of(window).saturating_add(delay(&key));
-            let content = Content::Rows(rows.finish());
+            self.packer.pack(&mut rows);
+            let content = Content::Rows(rows.packed);
             self.deliveries.push(Delivery { at, key, name: file.shown(), content });
         }
     }
@@ -212,34 +233,66 @@ fn delay(key: &str) -> i64 {
 
 /// Rows of one window: a file of a day need not fit into memory as it is.
 #[derive(Default)]
-struct Packed {
+struct Rows {
     waiting: Vec<u8>,
-    gzip: Vec<u8>,
+    packed: Vec<Place>,
 }
 
-impl Packed {
+impl Rows {
     fn add(&mut self, row: &[u8]) {
         self.waiting.extend_from_slice(row);
         self.waiting.push(b'\n');
-        if PACK_BYTES <= self.waiting.len() {
-            self.pack();
-        }
     }
+}
 
-    /// Adds a member to the gzip.
-    fn pack(&mut self) {
-        let rows = mem::take(&mut self.waiting);
-        let mut encoder = GzEncoder::new(mem::take(&mut self.gzip), Compression::fast());
+/// Packs rows. It takes a third of a megabyte to do so, once: taken for each window anew, it leaves as large a
+/// hole before each of them.
+#[derive(Debug)]
+struct Packer {
+    encoder: ZlibEncoder<Vec<u8>>,
+    chunks: Chunks,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        let encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        Self { encoder, chunks: Chunks::default() }
+    }
+}
+
+impl Packer {
+    fn pack(&mut self, rows: &mut Rows) {
+        let waiting = mem::take(&mut rows.waiting);
+        if waiting.is_empty() {
+            return;
+        }
         // A vector takes whatever is written to it.
-        let _ = encoder.write_all(&rows);
-        self.gzip = encoder.finish().unwrap_or_default();
+        let _ = self.encoder.write_all(&waiting);
+        let packed = self.encoder.reset(Vec::new()).unwrap_or_default();
+        rows.packed.push(self.chunks.put(&packed));
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        if !self.waiting.is_empty() {
-            self.pack();
+    /// Unpacks rows into the sink, until it has enough.
+    fn unpack(
+        &self,
+        rows: &[Place],
+        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> std::io::Result<()> {
+        let mut decoder = ZlibDecoder::new(&b""[..]);
+        let mut piece = vec![0; PIECE_BYTES];
+        for packed in rows.iter().filter_map(|place| self.chunks.get(place)) {
+            decoder.reset(packed);
+            loop {
+                let read = decoder.read(&mut piece)?;
+                let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                    break;
+                };
+                if sink(bytes).is_break() {
+                    return Ok(());
+                }
+            }
         }
-        self.gzip
+        Ok(())
     }
 }
 
@@ -258,10 +311,10 @@ impl LogStore for History {
             sink(bytes)
         };
         match &delivery.content {
-            Content::Rows(gzip) => {
-                let _ = counted(gzip);
-                Ok(())
-            }
+            Content::Rows(rows) => self
+                .packer
+                .unpack(rows, &mut counted)
+                .map_err(|error| LogStoreError(files::unreadable(&error))),
             Content::File(path) => files::stream(path, &mut counted)
                 .map_err(|error| LogStoreError(files::unreadable(&error))),
             #[cfg(feature = "aws")]

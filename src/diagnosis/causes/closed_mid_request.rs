@@ -123,6 +123,7 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     });
     if let Some(kind) = kind {
         said.title = Some(kind.title().to_owned());
+        said.why_healthy = kind.why_healthy();
     } else if exits.is_empty() && !killed && limited + beside == 0 && claimed.at_hand() < 2 * early
     {
         said.title =

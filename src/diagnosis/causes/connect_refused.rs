@@ -198,7 +198,9 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
             (true, false) if between => {
                 "answered in between: what listens on its port comes and goes"
             }
-            (true, false) => "answered before and not since: nothing listens on its port any more",
+            (true, false) => {
+                "answered before and not since: nothing takes connections on its port any more"
+            }
             (false, true) => "answers since: it got requests before its process listened",
             (false, false) => "never answered: its process is not up, or on another port",
         };

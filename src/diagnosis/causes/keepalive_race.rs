@@ -14,7 +14,7 @@ use crate::{
         chance::chance,
         checks::keep_alive_exceeds_idle_timeout,
         command::{Command, Piece, Value},
-        keep_alive::{Comparison, Timer, stop_gap_seconds},
+        keep_alive::{Comparison, KeepAlive, Timer, stop_gap_seconds},
         server_defaults,
     },
     numbers::{count, percent, seconds},
@@ -50,7 +50,7 @@ const MISSING_SHARE: f64 = 0.2;
 const TOLERANCE_SECONDS: f64 = 0.5;
 
 fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
-    if row.signature != Signature::ClosedEarly {
+    if row.signature != Signature::ClosedEarly || case.patterns.streak_of(row).is_some() {
         return None;
     }
     // Without an earlier answer there is no connection to use again.
@@ -127,6 +127,19 @@ fn largest_burst(claimed: &Claimed<'_>) -> u64 {
 /// at most were measured. Longer, and the target had begun to work.
 const FOUND_CLOSED_SECONDS: f64 = 0.1;
 
+/// The idle timeout of a load balancer that nobody has changed: it closes a connection that is idle for longer
+/// itself.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html>
+const DEFAULT_IDLE_SECONDS: f64 = 60.5;
+
+/// A target has one keep-alive timeout: two timers of one contradict each other.
+fn says_several_of_one_target(shown: &KeepAlive) -> bool {
+    shown.timers.iter().enumerate().any(|(index, timer)| {
+        let others = shown.timers.iter().skip(index + 1);
+        others.flat_map(|other| &other.targets).any(|target| timer.targets.contains(target))
+    })
+}
+
 /// The keep-alive timeout that a tag of the target group declares, seconds.
 fn declared_seconds(case: &Case<'_>) -> Option<f64> {
     let tags = case.facts.target_group_tags.known()?;
@@ -153,6 +166,9 @@ fn confidence(case: &Case<'_>, claimed: &Claimed<'_>, weighed: &Weighed) -> Conf
             Confidence::Low
         } else if weighed.one_path
             || gaps < 5
+            || weighed.worked
+            || says_several_of_one_target(shown)
+            || (case.facts.idle_timeout_seconds().is_none() && DEFAULT_IDLE_SECONDS < timer.first)
             || (weighed.frequent && (gaps < MANY_GAPS || USUAL_HEALTHY_SHARE < timer.healthy_share))
         {
             Confidence::Medium
@@ -448,7 +464,7 @@ fn fixes(case: &Case<'_>, claimed: &Claimed<'_>, said: &mut Explanation) {
     )));
     let success = case.evidence.success_seconds;
     let lowest = timers.iter().map(|timer| timer.estimate.low).min_by(f64::total_cmp);
-    let below = lowest.and_then(|low| stop_gap_seconds(low, success));
+    let below = lowest.and_then(|low| stop_gap_seconds(low, case.evidence));
     if let (Some(below), Some(success)) = (below, success) {
         let arn = case.likely_load_balancer_arn();
         said.fixes.push(Fix::with(

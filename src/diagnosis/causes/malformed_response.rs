@@ -40,33 +40,11 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     {
         return Some(Strength::Possible.into());
     }
-    if !case.patterns.failing_paths.contains(path) {
-        return None;
-    }
     // A path that kills the process takes other requests with it.
     let kills = case.patterns.exit_of(row).is_some_and(|exit| 0 < exit.refused_after);
     let is_killer = case.patterns.killer_paths.contains(path);
-    (!kills && !is_killer && !is_given_up(case, path) && 2 <= instants(case, path))
+    (!kills && !is_killer && case.patterns.wrong_each_time.contains(path))
         .then(|| Strength::Strong.into())
-}
-
-/// A response that cannot be read comes when the work is done: about as soon as other responses. This many
-/// times later than 99 of 100 of them, the handler was not done: something gave it up.
-const GIVEN_UP_FACTOR: f64 = 10.0;
-
-/// What takes less than this is no long work, seconds.
-const LONG_SECONDS: f64 = 1.0;
-
-/// The requests of a path that fails each time are closed late, after very different times: work that is
-/// given up, not an answer that is wrong. (A constant time is a limit: that is worker-timeout.)
-pub(super) fn is_given_up(case: &Case<'_>, path: &str) -> bool {
-    let rows = case.evidence.failures.iter().filter(|row| row.path.as_deref() == Some(path));
-    let mut times: Vec<f64> = rows.filter_map(FailureRow::target_seconds).collect();
-    times.sort_by(f64::total_cmp);
-    let at = |part: usize| times.get(times.len() * part / 4).copied().unwrap_or(0.0);
-    let usual = case.evidence.success_seconds.map_or(0.0, |it| it.p99);
-    let late = LONG_SECONDS.max(GIVEN_UP_FACTOR * usual) <= at(2);
-    late && 1.5 * at(1) <= at(3)
 }
 
 /// Nothing ever came back from the target, on any of several paths, while the health check of the same
@@ -92,20 +70,6 @@ fn only_health_check_passes(case: &Case<'_>, row: &FailureRow) -> bool {
 /// The request came after an answer that leaves something on its connection.
 fn is_poisoned(case: &Case<'_>, row: &FailureRow) -> bool {
     case.patterns.poison.as_ref().is_some_and(|poison| row.after.as_ref() == Some(&poison.path))
-}
-
-/// At how many different moments the requests of a path were closed: one alone is one event, not a
-/// response that is wrong each time.
-fn instants(case: &Case<'_>, path: &str) -> usize {
-    let times: Vec<i64> = case
-        .evidence
-        .failures
-        .iter()
-        .filter(|row| row.path.as_deref() == Some(path))
-        .map(|row| row.time)
-        .collect();
-    // The rows are ordered by time.
-    1 + times.windows(2).filter(|pair| 1_000_000 < pair[1] - pair[0]).count()
 }
 
 /// A body this large is more than headers.
@@ -246,8 +210,8 @@ fn explain(case: &Case<'_>, claimed: &Claimed<'_>) -> Explanation {
     }
     if poisoned < claimed.at_hand() {
         said.against.push(Statement::new(format!(
-            "The log does not show responses: a handler that crashes its worker{}, or headers above 32 KB, \
-             look the same.",
+            "The log does not show responses: a handler that crashes its worker{} or closes on purpose (nginx: \
+             return 444), and headers above 32 KB, look the same.",
             if 0 < by_method + passes { "" } else { " on this path" }
         )));
     }

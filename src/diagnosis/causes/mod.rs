@@ -137,6 +137,8 @@ fn most<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(&'a str, u64)> {
 pub struct Explanation {
     /// A title of its own, for a family of causes.
     pub title: Option<String>,
+    /// Why the targets still show healthy, where it is not what the cause says of it.
+    pub why_healthy: Option<&'static str>,
     /// How sure.
     pub confidence: Confidence,
     /// What speaks for it.
@@ -152,6 +154,7 @@ impl Explanation {
     pub fn new(confidence: Confidence) -> Self {
         Self {
             title: None,
+            why_healthy: None,
             confidence,
             evidence: Vec::new(),
             against: Vec::new(),
@@ -236,6 +239,7 @@ pub fn rank(case: &Case<'_>) -> Vec<(&'static Cause, RankedCause)> {
             RankedCause {
                 id: id.to_owned(),
                 title: explanation.title.unwrap_or_else(|| cause.title.to_owned()),
+                why_healthy: explanation.why_healthy.or(cause.why_healthy),
                 confidence: explanation.confidence,
                 share: weight / total.max(1) as f64,
                 evidence: explanation.evidence,

@@ -201,12 +201,15 @@ pub(super) fn show_target_group(case: &Case<'_>, text: &str) -> Fix {
     )
 }
 
-/// Successes of the targets that the rows name, within the incident.
+/// Successes, within the incident, of those of the targets that the rows name which still answered when the
+/// first of the rows had come: what a target answered before says nothing of the time in which it failed.
 pub(super) fn successes_of_targets(case: &Case<'_>, claimed: &Claimed<'_>) -> u64 {
+    let first = claimed.rows.iter().map(|row| row.created.unwrap_or(row.time)).min();
     claimed
         .targets()
         .iter()
         .filter_map(|(name, _)| case.target(name))
+        .filter(|target| first < target.last_success)
         .map(|target| target.successes)
         .sum()
 }

@@ -25,6 +25,9 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
     let time = row.target_seconds()?;
     let fits =
         row.signature == Signature::ClosedLate && (constant.low..=constant.high).contains(&time);
+    if !fits || !constant.is_at_several_moments {
+        return None;
+    }
     // Requests that succeed after as long on the same path, or longer anywhere, know no such limit.
     let outlived = case.evidence.paths.iter().any(|path| {
         path.longest_success.is_some_and(|longest| {
@@ -32,26 +35,7 @@ fn claim(case: &Case<'_>, row: &FailureRow) -> Option<super::Claim> {
                 || (Some(&path.path) == row.path.as_ref() && constant.low <= longest)
         })
     });
-    (fits && !outlived && is_at_several_instants(case)).then(|| Strength::Strong.into())
-}
-
-/// Requests that began together and died together also took the same time: a limit shows only when
-/// the ends lie apart.
-fn is_at_several_instants(case: &Case<'_>) -> bool {
-    let Some(constant) = case.patterns.constant else {
-        return false;
-    };
-    let ends: Vec<i64> = case
-        .evidence
-        .failures
-        .iter()
-        .filter(|row| {
-            row.target_seconds().is_some_and(|time| (constant.low..=constant.high).contains(&time))
-        })
-        .map(|row| row.time)
-        .collect();
-    let apart = ends.windows(2).filter(|pair| 2_000_000 < pair[1] - pair[0]).count();
-    2 <= apart
+    (!outlived).then(|| Strength::Strong.into())
 }
 
 /// A limit is kept to within two seconds; a cluster that is wider than this part of its time is as well the

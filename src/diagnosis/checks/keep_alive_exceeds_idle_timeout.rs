@@ -186,7 +186,7 @@ fn with_resource(finding: Finding, case: &Case<'_>) -> Finding {
 /// The command that lowers the idle timeout until the application is changed, when that cuts no
 /// request that succeeds today.
 fn with_stop_gap(finding: Finding, case: &Case<'_>, arn: &str, keep_alive: f64) -> Finding {
-    let Some(lowered) = stop_gap_seconds(keep_alive, case.evidence.success_seconds) else {
+    let Some(lowered) = stop_gap_seconds(keep_alive, case.evidence) else {
         return finding;
     };
     let mut finding = finding;

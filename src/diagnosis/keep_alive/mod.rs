@@ -9,8 +9,8 @@ mod coverage;
 
 use std::sync::Arc;
 
-use super::{KeepAliveEstimate, chance};
-use crate::detection::{Pause, Pauses, evidence::Quantiles};
+use super::{KeepAliveEstimate, chance, patterns::Streak};
+use crate::detection::{Evidence, Pause, Pauses};
 use coverage::{Coverage, MIN_SECONDS, WIDTHS};
 
 /// Fewer gaps than this show nothing.
@@ -120,12 +120,15 @@ impl KeepAlive {
 
     /// What the pauses show. Requests for paths that fail each time are left out: their connections
     /// close for a reason of their own, and a client that asks for such a path in a fixed time after
-    /// another would make a pile of its own.
-    pub fn of(pauses: &Pauses, failing_paths: &[Arc<str>]) -> Self {
+    /// another would make a pile of its own. So are requests that were closed one after the other: before
+    /// each of them lies an answer from the time in which the target still gave some.
+    pub fn of(pauses: &Pauses, failing_paths: &[Arc<str>], streaks: &[Streak]) -> Self {
         let fails_each_time =
             |pause: &&Pause| pause.path.as_ref().is_some_and(|path| failing_paths.contains(path));
+        let in_a_row = |pause: &&Pause| streaks.iter().any(|streak| streak.has_pause(pause));
+        let closed = pauses.closed_early.iter();
         let mut closed: Vec<&Pause> =
-            pauses.closed_early.iter().filter(|pause| !fails_each_time(pause)).collect();
+            closed.filter(|pause| !fails_each_time(pause) && !in_a_row(pause)).collect();
         let comparison = compare(&closed, &pauses.healthy);
         let known = closed.len() as u64;
         let mut timers: Vec<Timer> = Vec::new();
@@ -397,17 +400,23 @@ fn compare(closed: &[&Pause], healthy: &[Pause]) -> Option<Comparison> {
     })
 }
 
+/// A request takes a second now and then, whatever it does: no stop-gap is shorter than two.
+const MIN_STOP_GAP_SECONDS: f64 = 2.0;
+
 /// The idle timeout of the load balancer, in whole seconds, that stays below a keep-alive timeout: a
 /// stop-gap until the target's is raised. It also cuts requests on which the target stays silent for so
-/// long, so there is none unless it is five times what 99 of 100 successful requests take: hardly one in ten
-/// thousand takes longer.
-pub(super) fn stop_gap_seconds(keep_alive: f64, success_seconds: Option<Quantiles>) -> Option<u64> {
+/// long, so there is none unless every request that succeeded took less, and it is five times what 99 of 100
+/// of them take: hardly one in ten thousand takes longer.
+pub(super) fn stop_gap_seconds(keep_alive: f64, evidence: &Evidence) -> Option<u64> {
     // Timers tick once a second, and long ones are kept less exactly.
     let margin = (keep_alive / 12.0).clamp(1.0, 5.0);
     // The idle timeout is 1 to 4000 seconds.
     // A gap is measured a few milliseconds short.
     let below = (keep_alive.min(4000.0) - margin + 0.1).floor();
-    (1.0 <= below && 5.0 * success_seconds?.p99 <= below).then_some(below as u64)
+    let usual = 5.0 * evidence.success_seconds?.p99 <= below;
+    let longest = evidence.paths.iter().filter_map(|path| path.longest_success);
+    let all = longest.fold(0.0, f64::max) < below;
+    (MIN_STOP_GAP_SECONDS <= below && usual && all).then_some(below as u64)
 }
 
 #[cfg(test)]

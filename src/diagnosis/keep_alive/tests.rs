@@ -1,4 +1,8 @@
 use super::*;
+use crate::{
+    detection::evidence::Quantiles,
+    diagnosis::{patterns::tests::path, sample_case::SampleCase},
+};
 
 /// Closed requests with one gap each, on one target.
 fn closed(gaps: &[f32]) -> Vec<Pause> {
@@ -6,7 +10,8 @@ fn closed(gaps: &[f32]) -> Vec<Pause> {
 }
 
 fn pause(target: &str, path: &str, gaps: &[f32]) -> Pause {
-    Pause { target: target.into(), path: Some(path.into()), gaps: gaps.into(), after: None }
+    let (target, path, gaps) = (target.into(), Some(path.into()), gaps.into());
+    Pause { target, path, gaps, answered: 0, after: None }
 }
 
 /// Healthy requests at every tenth of a second up to a minute.
@@ -15,7 +20,7 @@ fn even() -> Vec<Pause> {
 }
 
 fn show(closed_early: Vec<Pause>, healthy: Vec<Pause>) -> KeepAlive {
-    KeepAlive::of(&Pauses { closed_early, healthy, ..Pauses::default() }, &[])
+    KeepAlive::of(&Pauses { closed_early, healthy, ..Pauses::default() }, &[], &[])
 }
 
 #[test]
@@ -103,8 +108,8 @@ fn settings_a_second_apart_are_told_apart_by_their_targets() {
 fn a_path_that_fails_each_time_shows_no_timer() {
     let polled = (0..10).map(|n| pause("10.0.1.5:80", "/broken", &[2.0 + n as f32 * 0.001]));
     let pauses = Pauses { closed_early: polled.collect(), healthy: even(), ..Pauses::default() };
-    assert_eq!(KeepAlive::of(&pauses, &[]).timers.len(), 1);
-    assert_eq!(KeepAlive::of(&pauses, &["/broken".into()]).timers, []);
+    assert_eq!(KeepAlive::of(&pauses, &[], &[]).timers.len(), 1);
+    assert_eq!(KeepAlive::of(&pauses, &["/broken".into()], &[]).timers, []);
 }
 
 #[test]
@@ -134,10 +139,21 @@ fn longer_pauses_are_told_from_the_same() {
 
 #[test]
 fn a_stop_gap_leaves_room_on_both_sides() {
-    let p99 = |p99| Some(Quantiles { p50: 0.1, p99 });
-    assert_eq!(stop_gap_seconds(60.0, p99(0.8)), Some(55));
-    assert_eq!(stop_gap_seconds(6.0, p99(0.8)), Some(5));
-    assert_eq!(stop_gap_seconds(6.0, p99(1.1)), None);
-    assert_eq!(stop_gap_seconds(1.5, p99(0.1)), None);
-    assert_eq!(stop_gap_seconds(60.0, None), None);
+    let stop_gap = |keep_alive, p99: Option<f64>, longest| {
+        let mut evidence = SampleCase::healthy().evidence;
+        evidence.success_seconds = p99.map(|p99| Quantiles { p50: 0.1, p99 });
+        let mut slow = path("/report", 20, 0);
+        slow.longest_success = Some(longest);
+        evidence.paths = vec![path("/", 500, 0), slow];
+        stop_gap_seconds(keep_alive, &evidence)
+    };
+    assert_eq!(stop_gap(60.0, Some(0.8), 2.0), Some(55));
+    assert_eq!(stop_gap(6.0, Some(0.8), 2.0), Some(5));
+    assert_eq!(stop_gap(6.0, Some(1.1), 2.0), None);
+    assert_eq!(stop_gap(60.0, None, 2.0), None);
+    // The slowest request would have been cut.
+    assert_eq!(stop_gap(6.0, Some(0.8), 4.9), Some(5));
+    assert_eq!(stop_gap(6.0, Some(0.8), 5.0), None);
+    assert_eq!(stop_gap(3.0, Some(0.1), 0.2), Some(2));
+    assert_eq!(stop_gap(2.0, Some(0.1), 0.2), None);
 }

@@ -113,6 +113,7 @@ fn after(closed: usize, gap: f32, near: usize) -> Option<RightAfter> {
         target: "10.0.11.5:8080".into(),
         path: Some("/".into()),
         gaps: Box::new([gap]),
+        answered: 0,
         after: None,
     };
     let mut evidence = evidence(vec![path("/", 500, closed as u64)]);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::CHANCE;
+use super::{CHANCE, streaks::Streak};
 use crate::{
     detection::{Evidence, Signature},
     diagnosis::{chance::chance, keep_alive::KeepAlive},
@@ -84,12 +84,18 @@ pub(super) fn paths(evidence: &Evidence) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
 
 /// Most early closed requests come after an answer to the same path, on several paths of their own, and
 /// that is no chance. On one path alone the order in which clients ask would explain it.
-pub(super) fn poison(evidence: &Evidence, failing: &[Arc<str>]) -> Option<Poison> {
+pub(super) fn poison(
+    evidence: &Evidence,
+    failing: &[Arc<str>],
+    streaks: &[Streak],
+) -> Option<Poison> {
     let closed: Vec<_> = evidence
         .pauses
         .closed_early
         .iter()
         .filter(|pause| pause.path.as_ref().is_none_or(|path| !failing.contains(path)))
+        // The last answer before a target closed all it got is that before each of them.
+        .filter(|pause| !streaks.iter().any(|streak| streak.has_pause(pause)))
         .collect();
     let mut after: BTreeMap<&Arc<str>, Vec<Option<&Arc<str>>>> = BTreeMap::new();
     for pause in &closed {

@@ -31,7 +31,7 @@ pub(super) fn closed(evidence: &Evidence, at: f64, target: &str, path: &str) -> 
     }
 }
 
-pub(super) fn path(name: &str, requests: u64, failures: u64) -> PathEvidence {
+pub(in crate::diagnosis) fn path(name: &str, requests: u64, failures: u64) -> PathEvidence {
     PathEvidence {
         path: name.into(),
         requests,
@@ -95,6 +95,7 @@ fn poisoned(poisoned: usize, others: usize, paths: [&str; 2]) -> Option<Poison> 
         target: "10.0.11.5:8080".into(),
         path: path.map(Into::into),
         gaps: Box::new([0.4]),
+        answered: 0,
         after: Some(after.into()),
     };
     let mut evidence = evidence(vec![path("/", 500, 10), path("/cart", 500, 10)]);

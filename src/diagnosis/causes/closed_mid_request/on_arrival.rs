@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Target,
     /// Nearly every request was closed for a while.
     Outage,
+    /// A target that answered before closes one request after the other.
+    Streak,
     /// A target closes all it gets for a while, again and again.
     Spells,
     /// All are larger than any request that succeeds.
@@ -31,6 +33,8 @@ pub(super) fn kind_of(case: &Case<'_>, row: &FailureRow) -> Option<Kind> {
         Some(Kind::Target)
     } else if is_in_outage(case, row) {
         Some(Kind::Outage)
+    } else if case.patterns.streak_of(row).is_some() {
+        Some(Kind::Streak)
     } else if case.patterns.spells.iter().any(|it| row.target.as_ref() == Some(&it.target)) {
         Some(Kind::Spells)
     } else if is_too_large(case, row) {
@@ -44,9 +48,11 @@ pub(super) fn kind_of(case: &Case<'_>, row: &FailureRow) -> Option<Kind> {
 
 /// The reason that most of the rows show.
 pub(super) fn kind(case: &Case<'_>, claimed: &Claimed<'_>) -> Option<Kind> {
-    [Kind::Target, Kind::Outage, Kind::Spells, Kind::Size, Kind::Paths].into_iter().find(|kind| {
-        claimed.at_hand() <= 2 * claimed.rows_where(|row| kind_of(case, row) == Some(*kind))
-    })
+    [Kind::Target, Kind::Outage, Kind::Streak, Kind::Spells, Kind::Size, Kind::Paths]
+        .into_iter()
+        .find(|kind| {
+            claimed.at_hand() <= 2 * claimed.rows_where(|row| kind_of(case, row) == Some(*kind))
+        })
 }
 
 /// In a time in which nearly every request is closed.
@@ -73,19 +79,74 @@ fn closes_all(case: &Case<'_>, row: &FailureRow) -> bool {
         && others().any(|it| it.first_success.is_some())
 }
 
+/// Requests that other targets than those which close all they get answered.
+fn neighbours_answers(case: &Case<'_>) -> u64 {
+    let closes = |name: &str| case.patterns.streaks.iter().any(|it| *it.target == *name);
+    let others = case.evidence.targets.iter().filter(|it| !closes(&it.target));
+    others.map(|it| it.successes).sum()
+}
+
+fn say_streaks(case: &Case<'_>, claimed: &Claimed<'_>, said: &mut Explanation) {
+    let time = |micros| timestamp(micros).strftime("%H:%M:%S");
+    for it in case.patterns.streaks.iter().take(3) {
+        said.evidence.push(Statement::counted(
+            it.closed,
+            claimed.at_hand(),
+            format!(
+                "{} closed {} one after the other from {} to {} UTC, without an answer in between; it \
+                 answered before{}.",
+                it.target,
+                plural(it.closed, "request"),
+                time(it.start),
+                time(it.end),
+                if it.is_over { " and after" } else { ", and not since" }
+            ),
+        ));
+    }
+    let answers = neighbours_answers(case);
+    if 0 < answers {
+        said.evidence.push(Statement::new(format!(
+            "The other targets of the group answered {}: neither the protocol nor the requests are at fault.",
+            plural(answers, "request")
+        )));
+    }
+    said.evidence.push(Statement::new(
+        "It is no keepalive-race: a connection that was idle too long is used up by one request, and new \
+         connections are closed as well.",
+    ));
+    said.evidence.push(Statement::new(PORT_IS_OPEN));
+}
+
 const PORT_IS_OPEN: &str = "The port accepted all the time: either something stands in front (a sidecar, the proxy \
      of a container host) and what should answer behind it is away, or the process closes all it gets.";
 
 impl Kind {
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Target => "A target accepts connections and closes them without an answer",
+            Self::Target | Self::Streak => {
+                "A target accepts connections and closes them without an answer"
+            }
             Self::Outage => "For a while every connection is accepted and closed without an answer",
             Self::Spells => "Again and again a target closes all it gets for a while",
             Self::Size => "The target closes on requests that are larger than it takes",
             Self::Paths => {
                 "Requests for paths that nobody else asks for are closed without an answer"
             }
+        }
+    }
+
+    /// `None`: as for any request that is closed.
+    pub(super) fn why_healthy(self) -> Option<&'static str> {
+        match self {
+            Self::Target | Self::Streak => Some(
+                "What takes the connections may answer the health check itself, or the health check asks another \
+                 port or path than the requests. Where it does fail, it takes the target out of service only \
+                 after several intervals.",
+            ),
+            Self::Size | Self::Paths => {
+                Some("The health check's own request is small, and for a path that is served.")
+            }
+            Self::Outage | Self::Spells => None,
         }
     }
 
@@ -97,6 +158,9 @@ impl Kind {
             Self::Spells => Confidence::Medium,
             // Before and after they answer: protocol, port and responses are right.
             Self::Outage if case.patterns.outage.is_some_and(|it| it.is_over) => Confidence::Medium,
+            // It did before or does after, or its neighbours do.
+            Self::Streak if case.patterns.streaks.iter().all(|it| it.is_over) => Confidence::Medium,
+            Self::Streak if 0 < neighbours_answers(case) => Confidence::Medium,
             _ => Confidence::Low,
         }
     }
@@ -137,6 +201,7 @@ impl Kind {
                     ));
                 }
             }
+            Self::Streak => say_streaks(case, claimed, said),
             Self::Spells => {
                 for it in case.patterns.spells.iter().take(3) {
                     said.evidence.push(Statement::counted(
@@ -209,6 +274,18 @@ impl Kind {
                     case,
                     claimed,
                     "Ask the target directly, and one of its neighbours, and compare.",
+                ));
+            }
+            Self::Streak => {
+                if 0 < neighbours_answers(case) {
+                    said.fixes.push(Fix::new(
+                        "Stop-gap: deregister the target that closes all it gets; the others answer.",
+                    ));
+                }
+                said.fixes.push(words::listening(
+                    claimed,
+                    "On the target: see in its log what happened when it began, which program listens on the \
+                     port, and whether the application behind it is up.",
                 ));
             }
             Self::Outage | Self::Spells => said.fixes.push(Fix::new(

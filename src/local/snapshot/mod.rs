@@ -269,7 +269,14 @@ impl Snapshot {
                         io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput
                     ) =>
                 {
-                    warnings.push(format!("{name}: {error}, which no answer of AWS is; not read"));
+                    warnings.push(match left < MAX_FILE_BYTES && metadata.is_file() {
+                        true => format!(
+                            "{name}: with the files before it longer than {} MB, which no configuration is; \
+                             not read",
+                            MAX_FOLDER_BYTES >> 20
+                        ),
+                        false => format!("{name}: {error}, which no answer of AWS is; not read"),
+                    });
                     Vec::new()
                 }
                 Err(error) => return Err(file(error)),

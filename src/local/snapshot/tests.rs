@@ -391,6 +391,31 @@ fn without_snapshot_json_the_arns_name_account_and_region() {
 }
 
 #[test]
+fn what_is_too_large_or_has_no_end_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_it = |name: &str| folder.path().join(name);
+    let of_size = |name: &str, bytes: u64| {
+        fs::File::create(in_it(name)).unwrap().set_len(bytes).unwrap();
+    };
+    of_size("0.json", MAX_FILE_BYTES + 1);
+    // Together they are too large: the last of them is not read.
+    for name in ["a.json", "b.json", "c.json"] {
+        of_size(name, MAX_FOLDER_BYTES / 2 - 1_000);
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/dev/zero", in_it("describe-subnets.json")).unwrap();
+    let warnings = Snapshot::load(folder.path()).unwrap().warnings.join("\n");
+    for said in [
+        "0.json: longer than 16 MB, which no answer of AWS is; not read",
+        "c.json: with the files before it longer than 32 MB, which no configuration is; not read",
+        #[cfg(unix)]
+        "describe-subnets.json: not a regular file, which no answer of AWS is; not read",
+    ] {
+        assert!(warnings.contains(said), "{said}\n{warnings}");
+    }
+}
+
+#[test]
 fn loads_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     for (name, value) in files() {

@@ -219,6 +219,20 @@ fn two_weeks_in_which_nothing_comes_twice() {
 }
 
 #[test]
+fn two_weeks_are_rehearsed_window_by_window() {
+    // What packs the rows of a window is a third of a megabyte: once for each of 4,032 windows it is a gigabyte.
+    let said = fed(&["rehearse", "-"], |input| {
+        (0..14 * 24 * 60).step_by(2).try_for_each(|n| {
+            let time = minute(n);
+            let row = Row { time: &time, created: &time, ..Row::default() };
+            input.write_all(row.line().as_bytes())
+        })
+    });
+    assert_bounded(&said);
+    assert!(said.out.contains("10,080"), "{}", said.out);
+}
+
+#[test]
 fn a_hundred_target_groups_that_fail_in_every_window() {
     // As many as a load balancer has, each row with a path and a target of its own.
     let said = diagnosed(|input| {

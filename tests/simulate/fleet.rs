@@ -93,6 +93,8 @@ pub(crate) struct Target {
     pub host_up: bool,
     /// The application behind the proxy of this target is down: the proxy answers 502.
     pub app_down: bool,
+    /// It closes this share of its requests without an answer.
+    pub closes: f64,
 }
 
 pub(crate) struct Lambda {
@@ -211,6 +213,8 @@ pub(crate) enum Change {
     /// A reload: connections in use end with their answer, idle ones at once.
     Reload(usize),
     AppDown(usize, bool),
+    /// From now on the target closes this share of its requests without an answer.
+    Closes(usize, f64),
     Wall(Wall),
     Rate(f64),
 }
@@ -377,6 +381,7 @@ impl Fleet {
                 firewalled: false,
                 host_up: true,
                 app_down: false,
+                closes: 0.0,
             });
         }
     }

@@ -26,6 +26,7 @@ impl<S: Sink> Engine<'_, S> {
             Change::ChildDies(target) => self.states[target].child_dies = true,
             Change::Reload(target) => self.reload(target),
             Change::AppDown(target, down) => self.fleet.targets[target].app_down = down,
+            Change::Closes(target, share) => self.fleet.targets[target].closes = share,
             Change::Wall(wall) => self.wall = Some(wall),
             Change::Rate(rate) => self.fleet.traffic.rate = rate,
         }

@@ -133,6 +133,10 @@ impl<S: Sink> Engine<'_, S> {
         if self.fleet.targets[target].app_down {
             (status, time, bad) = (502, self.rng.micros(0.0006, 0.003), None);
         }
+        let closes = self.fleet.targets[target].closes;
+        if 0.0 < closes && self.rng.chance(closes) {
+            (time, bad) = (self.rng.micros(0.002, 0.03), Some("closed-mid-request"));
+        }
         if let Some(request) = self.requests.get_mut(&id) {
             (request.status, request.bad) = (status, bad);
         }

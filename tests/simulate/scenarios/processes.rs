@@ -122,6 +122,23 @@ pub(super) const ALL: &[fn() -> Fleet] = &[
         f
     },
     || {
+        let about = "One target of four takes every connection from the fourth minute on and closes it without an answer.";
+        let mut f =
+            shop("closes-all-it-gets", about, 4, Server::NODE_FIXED).label(&["closed-mid-request"]);
+        f.at(4.0, Change::Closes(2, 1.0));
+        (f.traffic.rate, f.traffic.clients, f.minutes) = (9.0, 15, 9.0);
+        f
+    },
+    || {
+        let about = "One target of four closes most requests without an answer for three minutes, and answers the others.";
+        let mut f = shop("closes-most-it-gets", about, 4, Server::NODE_FIXED)
+            .label(&["closed-mid-request"]);
+        f.at(4.0, Change::Closes(2, 0.6));
+        f.at(7.0, Change::Closes(2, 0.0));
+        (f.traffic.rate, f.traffic.clients, f.minutes) = (9.0, 15, 9.0);
+        f
+    },
+    || {
         let about = "Exports are not answered within the idle timeout, and previews crash their child after seconds.";
         let mut f = shop("idle-beside-closed-late", about, 3, Server::NODE_FIXED)
             .label(&["idle-timeout", "closed-mid-request"]);

@@ -350,7 +350,7 @@ fn a_probe_may_lie_in_every_field() {
     let probe = folder.path().join("probe.json");
     let mut read = 0;
     for name in &known {
-        for lie in lies().into_iter().take(5) {
+        for lie in lies() {
             let mut lying = report.clone();
             replace(&mut lying, name, &lie);
             fs::write(&probe, lying.to_string()).unwrap();

@@ -308,9 +308,18 @@ fn the_program_shows_no_field_alive() {
             fs::write(path, &object.bytes).unwrap();
         }
         let logs = folder.path().join("s3").display().to_string();
-        for format in ["text", "json", "html"] {
-            let arguments = ["--color", "always", "diagnose", &logs, "--format", format];
-            let said = fed(&arguments, |_| Ok(()));
+        for (command, format) in [
+            ("diagnose", "text"),
+            ("diagnose", "json"),
+            ("diagnose", "html"),
+            ("rehearse", "text"),
+            ("rehearse", "json"),
+            ("parse", "json"),
+        ] {
+            let all = ["--color", "always", command, &logs, "--format", format];
+            // It has one format.
+            let arguments = if command == "parse" { &all[..4] } else { &all[..] };
+            let said = fed(arguments, |_| Ok(()));
             assert_eq!(said.code, Some(0), "{}", said.errors);
             let mut shown = said.out + &said.errors;
             for ours in ["\u{1b}[1m", "\u{1b}[1;31m", "\u{1b}[33m", "\u{1b}[2m", "\u{1b}[0m"] {

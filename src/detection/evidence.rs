@@ -148,6 +148,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// A target of the incident, by the name that the log gives it.
+    pub fn target(&self, name: &str) -> Option<&TargetEvidence> {
+        self.targets.iter().find(|it| *it.target == *name)
+    }
+
     /// The region: of the target group's ARN, else of the objects' keys. A target group is in the
     /// account and region of its load balancer.
     pub fn region(&self) -> Option<&str> {

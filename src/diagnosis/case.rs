@@ -125,7 +125,7 @@ impl<'a> Case<'a> {
 
     /// A target as the log shows it.
     pub fn target(&self, name: &str) -> Option<&TargetEvidence> {
-        self.evidence.targets.iter().find(|target| &*target.target == name)
+        self.evidence.target(name)
     }
 
     /// True when the configuration was read before the incident, or more than an hour after it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Facts, Patterns, causes, timestamp};
+use super::{Case, Facts, Patterns, causes, keep_alive::closed_by_chance, timestamp};
 use crate::detection::{Bucket, Evidence, Pause};
 
 /// The values behind the pictures of one incident.
@@ -138,12 +138,7 @@ fn scaled(rows: &BTreeMap<&'static str, u64>, all: u64) -> BTreeMap<&'static str
 
 fn gaps(case: &Case<'_>) -> Gaps {
     let (pauses, patterns) = (&case.evidence.pauses, case.patterns);
-    // A path that fails each time closes its connections for a reason of its own.
-    let fails_each_time = |pause: &&Pause| {
-        pause.path.as_ref().is_some_and(|path| patterns.failing_paths.contains(path))
-    };
-    let closed: Vec<&Pause> =
-        pauses.closed_early.iter().filter(|pause| !fails_each_time(pause)).collect();
+    let closed = closed_by_chance(pauses, &patterns.failing_paths, &patterns.streaks);
     let is_latest = patterns.keep_alive.timers.first().is_none_or(|timer| timer.is_latest);
     let seconds = |list: &mut dyn Iterator<Item = &Pause>| {
         let kept = if is_latest { 1 } else { usize::MAX };

@@ -103,6 +103,22 @@ impl Timer {
     }
 }
 
+/// The early closed requests of which it was chance that they were hit. Requests for paths that fail each time
+/// are left out: their connections close for a reason of their own, and a client that asks for such a path in a
+/// fixed time after another would make a pile of its own. So are requests that were closed one after the other:
+/// before each of them lies an answer, and the same one, from the time in which the target still gave some.
+pub(super) fn closed_by_chance<'a>(
+    pauses: &'a Pauses,
+    failing_paths: &[Arc<str>],
+    streaks: &[Streak],
+) -> Vec<&'a Pause> {
+    let fails_each_time =
+        |pause: &&Pause| pause.path.as_ref().is_some_and(|path| failing_paths.contains(path));
+    let in_a_row = |pause: &&Pause| streaks.iter().any(|streak| streak.has_pause(pause));
+    let closed = pauses.closed_early.iter();
+    closed.filter(|pause| !fails_each_time(pause) && !in_a_row(pause)).collect()
+}
+
 impl KeepAlive {
     /// The timeout that most gaps support.
     pub fn estimate(&self) -> Option<KeepAliveEstimate> {
@@ -118,17 +134,10 @@ impl KeepAlive {
             && (enough(self.needed_for_scattered) || (enough(self.needed) && alike))
     }
 
-    /// What the pauses show. Requests for paths that fail each time are left out: their connections
-    /// close for a reason of their own, and a client that asks for such a path in a fixed time after
-    /// another would make a pile of its own. So are requests that were closed one after the other: before
-    /// each of them lies an answer from the time in which the target still gave some.
+    /// What the pauses show. Requests for paths that fail each time, and those that were closed one after the
+    /// other, are left out: they say nothing of a timer.
     pub fn of(pauses: &Pauses, failing_paths: &[Arc<str>], streaks: &[Streak]) -> Self {
-        let fails_each_time =
-            |pause: &&Pause| pause.path.as_ref().is_some_and(|path| failing_paths.contains(path));
-        let in_a_row = |pause: &&Pause| streaks.iter().any(|streak| streak.has_pause(pause));
-        let closed = pauses.closed_early.iter();
-        let mut closed: Vec<&Pause> =
-            closed.filter(|pause| !fails_each_time(pause) && !in_a_row(pause)).collect();
+        let mut closed = closed_by_chance(pauses, failing_paths, streaks);
         let comparison = compare(&closed, &pauses.healthy);
         let known = closed.len() as u64;
         let mut timers: Vec<Timer> = Vec::new();

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{CHANCE, streaks::Streak};
 use crate::{
     detection::{Evidence, Signature},
-    diagnosis::{chance::chance, keep_alive::KeepAlive},
+    diagnosis::{
+        chance::chance,
+        keep_alive::{KeepAlive, closed_by_chance},
+    },
 };
 
 /// A path that takes requests up to a size and closes larger ones.
@@ -89,14 +92,7 @@ pub(super) fn poison(
     failing: &[Arc<str>],
     streaks: &[Streak],
 ) -> Option<Poison> {
-    let closed: Vec<_> = evidence
-        .pauses
-        .closed_early
-        .iter()
-        .filter(|pause| pause.path.as_ref().is_none_or(|path| !failing.contains(path)))
-        // The last answer before a target closed all it got is that before each of them.
-        .filter(|pause| !streaks.iter().any(|streak| streak.has_pause(pause)))
-        .collect();
+    let closed = closed_by_chance(&evidence.pauses, failing, streaks);
     let mut after: BTreeMap<&Arc<str>, Vec<Option<&Arc<str>>>> = BTreeMap::new();
     for pause in &closed {
         if let Some(path) = &pause.after {

@@ -45,7 +45,7 @@ pub(super) fn spells(evidence: &Evidence) -> Vec<Spells> {
 }
 
 fn of_target(evidence: &Evidence, target: &Arc<str>, times: &[i64]) -> Option<Spells> {
-    let of = evidence.targets.iter().find(|it| it.target == *target)?;
+    let of = evidence.target(target)?;
     let seen = of.last_seen.min(evidence.window.end) - of.first_seen.max(evidence.window.start);
     let rate = of.requests as f64 / seen.max(1) as f64;
     let mut found = Spells { target: Arc::clone(target), spells: 0, closed: 0, longest: 0.0 };

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::detection::{Evidence, FailureRow, Pause, Signature, evidence::TargetEvidence};
+use crate::detection::{Evidence, FailureRow, Pause, Signature};
 
 /// What a target closed without an answer in between.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,7 @@ pub(super) fn streaks(evidence: &Evidence) -> Vec<Streak> {
         }
     }
     for streak in &mut streaks {
-        let target = target(evidence, &streak.target);
+        let target = evidence.target(&streak.target);
         streak.is_over =
             target.and_then(|it| it.last_success).is_some_and(|last| streak.end < last);
     }
@@ -111,12 +111,8 @@ pub(super) fn streaks(evidence: &Evidence) -> Vec<Streak> {
     streaks
 }
 
-fn target<'a>(evidence: &'a Evidence, name: &str) -> Option<&'a TargetEvidence> {
-    evidence.targets.iter().find(|it| *it.target == *name)
-}
-
 fn has_answered_last(evidence: &Evidence, name: &str, time: i64) -> bool {
-    target(evidence, name).is_some_and(|it| it.last_success.is_some_and(|last| last < time))
+    evidence.target(name).is_some_and(|it| it.last_success.is_some_and(|last| last < time))
 }
 
 impl Run {

@@ -229,6 +229,23 @@ pub enum SnapshotError {
     },
 }
 
+/// What is in a file, of at most `left` bytes; or why it is not read. A device or a pipe may never end, and has
+/// no length.
+fn content(path: &Path, metadata: &fs::Metadata, left: u64) -> io::Result<Result<Vec<u8>, String>> {
+    if !metadata.is_file() {
+        return Ok(Err("not a regular file, which no answer of AWS is".to_owned()));
+    }
+    match files::read_at_most(path, MAX_FILE_BYTES.min(left)) {
+        Err(error) if error.kind() != io::ErrorKind::FileTooLarge => Err(error),
+        Err(_) if left < MAX_FILE_BYTES => Ok(Err(format!(
+            "with the files before it longer than {} MB, which no configuration is",
+            MAX_FOLDER_BYTES >> 20
+        ))),
+        Err(error) => Ok(Err(format!("{error}, which no answer of AWS is"))),
+        Ok(content) => Ok(Ok(content)),
+    }
+}
+
 impl Snapshot {
     /// Reads a folder: its files in the order of their names, no folders inside it.
     pub fn load(dir: &Path) -> Result<Self, SnapshotError> {
@@ -255,32 +272,11 @@ impl Snapshot {
                 warnings.push(format!("{name}: a folder inside a snapshot is not read"));
                 continue;
             }
-            // A device or a pipe may never end, and has no length.
-            let content = match metadata.is_file() {
-                true => files::read_at_most(&path, MAX_FILE_BYTES.min(left)),
-                false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-            };
-            let content = match content {
-                Ok(content) => content,
+            let content = content(&path, &metadata, left).map_err(file)?.unwrap_or_else(|why| {
+                warnings.push(format!("{name}: {why}; not read"));
                 // As an empty file it is reported and counts as damaged, like any other broken file.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput
-                    ) =>
-                {
-                    warnings.push(match left < MAX_FILE_BYTES && metadata.is_file() {
-                        true => format!(
-                            "{name}: with the files before it longer than {} MB, which no configuration is; \
-                             not read",
-                            MAX_FOLDER_BYTES >> 20
-                        ),
-                        false => format!("{name}: {error}, which no answer of AWS is; not read"),
-                    });
-                    Vec::new()
-                }
-                Err(error) => return Err(file(error)),
-            };
+                Vec::new()
+            });
             left = left.saturating_sub(content.len() as u64);
             files.push((name, content));
         }
